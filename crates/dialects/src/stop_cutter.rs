@@ -1,0 +1,211 @@
+//! Stop texts for providers that have none: the answer is cut before the first one, wherever the
+//! stream is cut, and no part of a stop text ever goes out.
+
+use std::collections::BTreeMap;
+
+use chat::{ChatResponse, FinishReason, Part, StreamEvent};
+
+/// Cuts answers at stop texts.
+#[derive(Debug)]
+pub struct StopCutter {
+    stops: Vec<String>,
+    choices: BTreeMap<u32, ChoiceState>,
+}
+
+#[derive(Debug, Default)]
+struct ChoiceState {
+    /// Text that may be the beginning of a stop text.
+    held: String,
+    cut: bool,
+    finished: bool,
+}
+
+impl StopCutter {
+    /// Cuts at the first of `stops`; empty ones never match.
+    #[must_use]
+    pub fn new(stops: &[String]) -> Self {
+        let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
+        Self { stops, choices: BTreeMap::new() }
+    }
+
+    /// Replaces the events at hand by what goes out for them. `true`: every choice has been cut or
+    /// has ended, and the rest of the provider's answer is not wanted; the proper end was added.
+    pub fn cut_events(&mut self, events: &mut Vec<StreamEvent>) -> bool {
+        let mut out = Vec::with_capacity(events.len());
+        let mut ended = false;
+        for event in events.drain(..) {
+            match event {
+                StreamEvent::Text { choice, text } => self.text(choice, &text, &mut out),
+                StreamEvent::Finish { choice, reason, stop_sequence } => {
+                    let state = self.choices.entry(choice).or_default();
+                    if !state.finished {
+                        release(choice, std::mem::take(&mut state.held), &mut out);
+                        state.finished = true;
+                        out.push(StreamEvent::Finish { choice, reason, stop_sequence });
+                    }
+                }
+                StreamEvent::End => {
+                    for (choice, state) in &mut self.choices {
+                        release(*choice, std::mem::take(&mut state.held), &mut out);
+                    }
+                    ended = true;
+                    out.push(StreamEvent::End);
+                }
+                other => {
+                    let cut = choice_of(&other)
+                        .and_then(|choice| self.choices.get(&choice))
+                        .is_some_and(|state| state.cut);
+                    if !cut {
+                        out.push(other);
+                    }
+                }
+            }
+        }
+        let all_done = !self.choices.is_empty() && self.choices.values().all(|state| state.finished);
+        let any_cut = self.choices.values().any(|state| state.cut);
+        let enough = !ended && any_cut && all_done;
+        if enough {
+            out.push(StreamEvent::End);
+        }
+        *events = out;
+        enough
+    }
+
+    fn text(&mut self, choice: u32, text: &str, out: &mut Vec<StreamEvent>) {
+        let state = self.choices.entry(choice).or_default();
+        if state.finished {
+            return;
+        }
+        state.held.push_str(text);
+        if let Some((at, stop)) = first_stop(&state.held, &self.stops) {
+            state.held.truncate(at);
+            release(choice, std::mem::take(&mut state.held), out);
+            state.cut = true;
+            state.finished = true;
+            out.push(StreamEvent::Finish {
+                choice,
+                reason: FinishReason::Stop,
+                stop_sequence: Some(stop.to_owned()),
+            });
+            return;
+        }
+        let keep = longest_beginning(&state.held, &self.stops);
+        let rest = state.held.split_off(state.held.len() - keep);
+        release(choice, std::mem::replace(&mut state.held, rest), out);
+    }
+
+    /// Cuts a whole answer.
+    pub fn cut_response(&mut self, response: &mut ChatResponse) {
+        for choice in &mut response.choices {
+            let mut cut_at = None;
+            for (number, part) in choice.parts.iter_mut().enumerate() {
+                let Part::Text(text) = part else { continue };
+                if let Some((at, stop)) = first_stop(&text.text, &self.stops) {
+                    text.text.truncate(at);
+                    choice.stop_sequence = Some(stop.to_owned());
+                    cut_at = Some(number);
+                    break;
+                }
+            }
+            if let Some(number) = cut_at {
+                choice.parts.truncate(number + 1);
+                choice.finish = FinishReason::Stop;
+            }
+        }
+    }
+}
+
+fn choice_of(event: &StreamEvent) -> Option<u32> {
+    match event {
+        StreamEvent::Reasoning { choice, .. }
+        | StreamEvent::Refusal { choice, .. }
+        | StreamEvent::ToolCallStart { choice, .. }
+        | StreamEvent::ToolCallArguments { choice, .. }
+        | StreamEvent::Logprobs { choice, .. } => Some(*choice),
+        _ => None,
+    }
+}
+
+fn release(choice: u32, text: String, out: &mut Vec<StreamEvent>) {
+    if !text.is_empty() {
+        out.push(StreamEvent::Text { choice, text });
+    }
+}
+
+/// The first stop text that stands in `text`, and where.
+fn first_stop<'s>(text: &str, stops: &'s [String]) -> Option<(usize, &'s str)> {
+    stops
+        .iter()
+        .filter_map(|stop| text.find(stop.as_str()).map(|at| (at, stop.as_str())))
+        .min_by_key(|(at, _)| *at)
+}
+
+/// Bytes at the end of `text` that may become a stop text.
+fn longest_beginning(text: &str, stops: &[String]) -> usize {
+    let longest = stops.iter().map(String::len).max().unwrap_or(0);
+    let most = text.len().min(longest.saturating_sub(1));
+    (1..=most)
+        .rev()
+        .filter(|length| text.is_char_boundary(text.len() - length))
+        .find(|length| {
+            let end = &text[text.len() - length..];
+            stops.iter().any(|stop| stop.len() > *length && stop.starts_with(end))
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn streamed(pieces: &[&str], stops: &[String]) -> (String, bool) {
+        let mut cutter = StopCutter::new(stops);
+        let mut text = String::new();
+        for piece in pieces {
+            let mut events = vec![StreamEvent::Text { choice: 0, text: (*piece).to_owned() }];
+            let enough = cutter.cut_events(&mut events);
+            for event in &events {
+                if let StreamEvent::Text { text: out, .. } = event {
+                    text.push_str(out);
+                }
+            }
+            if enough {
+                return (text, true);
+            }
+        }
+        let mut events = vec![StreamEvent::End];
+        cutter.cut_events(&mut events);
+        for event in &events {
+            if let StreamEvent::Text { text: out, .. } = event {
+                text.push_str(out);
+            }
+        }
+        (text, false)
+    }
+
+    proptest! {
+        #[test]
+        fn every_split_equals_the_whole(
+            text in "[абв]{0,24}", stops in prop::collection::vec("[абв]{1,4}", 1..4),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
+        ) {
+            let expected = first_stop(&text, &stops).map_or(text.as_str(), |(at, _)| &text[..at]);
+            let mut marks: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+            marks.push(text.len());
+            let mut at: Vec<usize> = cuts.iter().map(|cut| marks[cut.index(marks.len())]).collect();
+            at.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut from = 0;
+            for cut in at {
+                pieces.push(&text[from..cut]);
+                from = cut;
+            }
+            pieces.push(&text[from..]);
+            let (out, cut) = streamed(&pieces, &stops);
+            prop_assert_eq!(out, expected);
+            prop_assert_eq!(cut, expected.len() < text.len());
+        }
+    }
+}

@@ -1,0 +1,222 @@
+use chat::{
+    ApiError, ChatRequest, Message, Part, ReasoningEffort, ResponseFormat, Role, Tool, ToolCall,
+    ToolChoice,
+};
+use serde_json::Value;
+
+use crate::json::JsonWriter;
+use crate::tool_history::Results;
+use crate::{Adaptation, EncodedRequest, Target};
+
+const PROVIDER: &str = "YandexGPT";
+
+/// Writes a request for `POST /foundationModels/v1/completion`. [`Target::model`] is the whole
+/// `gpt://FOLDER/MODEL/BRANCH`.
+///
+/// # Errors
+/// Under the strict policy, a 400 that names what YandexGPT cannot do.
+pub fn encode_request(
+    request: &ChatRequest,
+    target: &Target<'_>,
+) -> Result<EncodedRequest, ApiError> {
+    let mut encoder = Encoder { request, target, adaptations: Vec::new() };
+    let mut body = Vec::with_capacity(1024);
+    encoder.write(&mut body)?;
+    Ok(EncodedRequest {
+        body,
+        adaptations: encoder.adaptations,
+        validate: ResponseFormat::Text,
+        stop_at: request.stop.clone(),
+    })
+}
+
+struct Encoder<'r> {
+    request: &'r ChatRequest,
+    target: &'r Target<'r>,
+    adaptations: Vec<Adaptation>,
+}
+
+impl Encoder<'_> {
+    fn drop(&mut self, member: &'static str, present: bool) -> Result<(), ApiError> {
+        if present {
+            let policy = self.target.unsupported;
+            EncodedRequest::drop_member(&mut self.adaptations, policy, member, PROVIDER)?;
+        }
+        Ok(())
+    }
+
+    fn emulate(&mut self, member: &'static str) -> Result<bool, ApiError> {
+        let policy = self.target.unsupported;
+        EncodedRequest::emulate_member(&mut self.adaptations, policy, member, PROVIDER)
+    }
+
+    fn write(&mut self, body: &mut Vec<u8>) -> Result<(), ApiError> {
+        let mut json = JsonWriter::new(body);
+        json.begin_object().field("modelUri", self.target.model);
+        self.write_options(&mut json)?;
+        self.write_messages(&mut json)?;
+        self.write_tools(&mut json);
+        match &self.request.response_format {
+            ResponseFormat::Text => {}
+            ResponseFormat::JsonObject => _ = json.key("jsonObject").boolean(true),
+            ResponseFormat::JsonSchema(schema) => {
+                json.key("jsonSchema").begin_object().key("schema").json(&schema.schema);
+                json.end_object();
+            }
+        }
+        json.end_object();
+        self.drop_the_rest()
+    }
+
+    fn write_options(&mut self, json: &mut JsonWriter<'_>) -> Result<(), ApiError> {
+        let request = self.request;
+        json.key("completionOptions").begin_object().key("stream").boolean(request.stream);
+        match request.sampling.temperature {
+            // Its scale ends at 1, OpenAI's at 2.
+            Some(temperature) if temperature > 1.0 => {
+                if self.emulate("temperature")? {
+                    json.key("temperature").integer(1);
+                }
+            }
+            temperature => _ = json.optional_number("temperature", temperature),
+        }
+        if let Some(limit) = request.max_output_tokens {
+            json.field("maxTokens", &limit.to_string());
+        }
+        if let Some(reasoning) = &request.reasoning {
+            let off = reasoning.effort == Some(ReasoningEffort::None);
+            let mode = if off { "DISABLED" } else { "ENABLED_HIDDEN" };
+            json.key("reasoningOptions").begin_object().field("mode", mode).end_object();
+        }
+        json.end_object();
+        Ok(())
+    }
+
+    fn write_messages(&mut self, json: &mut JsonWriter<'_>) -> Result<(), ApiError> {
+        let request = self.request;
+        let results = Results::of(&request.messages);
+        json.key("messages").begin_array();
+        for message in &request.messages {
+            self.drop("messages.name", message.name.is_some())?;
+            for part in &message.parts {
+                match part {
+                    Part::Image(_) => self.drop("messages.content.image_url", true)?,
+                    Part::File(_) => self.drop("messages.content.file", true)?,
+                    _ => {}
+                }
+            }
+            let role = match message.role {
+                Role::System | Role::Developer => "system",
+                Role::User | Role::Tool => "user",
+                Role::Assistant => "assistant",
+            };
+            write_text(json, role, &message.joined_text());
+            write_calls(json, message, &results);
+        }
+        json.end_array();
+        Ok(())
+    }
+
+    fn write_tools(&mut self, json: &mut JsonWriter<'_>) {
+        let request = self.request;
+        if request.tools.is_empty() {
+            return;
+        }
+        json.key("tools").begin_array();
+        for tool in &request.tools {
+            write_tool(json, tool);
+        }
+        json.end_array();
+        json.optional_boolean("parallelToolCalls", request.parallel_tool_calls);
+        let Some(choice) = &request.tool_choice else { return };
+        json.key("toolChoice").begin_object();
+        match choice {
+            ToolChoice::Auto => json.field("mode", "AUTO"),
+            ToolChoice::None => json.field("mode", "NONE"),
+            ToolChoice::Required => json.field("mode", "REQUIRED"),
+            ToolChoice::Named(name) => json.field("functionName", name),
+        };
+        json.end_object();
+    }
+
+    fn drop_the_rest(&mut self) -> Result<(), ApiError> {
+        let request = self.request;
+        let sampling = &request.sampling;
+        let nonzero = |value: f64| value != 0.0;
+        self.drop("top_p", sampling.top_p.is_some_and(|value| value < 1.0))?;
+        self.drop("top_k", sampling.top_k.is_some())?;
+        self.drop("frequency_penalty", sampling.frequency_penalty.is_some_and(nonzero))?;
+        self.drop("presence_penalty", sampling.presence_penalty.is_some_and(nonzero))?;
+        self.drop("repetition_penalty", sampling.repetition_penalty.is_some())?;
+        self.drop("seed", sampling.seed.is_some())?;
+        self.drop("logit_bias", sampling.logit_bias.is_some())?;
+        self.drop("logprobs", request.top_logprobs.is_some())?;
+        self.drop("n", request.choice_count.is_some_and(|number| number > 1))?;
+        self.drop("user", request.user.is_some())?;
+        self.drop("metadata", request.metadata.is_some())?;
+        let foreign = request.extra.members.iter().any(|(name, _)| name != "llm_proxy");
+        self.drop("members that YandexGPT does not know", foreign)?;
+        if !request.stop.is_empty() {
+            self.emulate("stop")?;
+        }
+        Ok(())
+    }
+}
+
+/// A message of text; empty ones are refused there, and say nothing.
+fn write_text(json: &mut JsonWriter<'_>, role: &str, text: &str) {
+    if !text.is_empty() {
+        json.begin_object().field("role", role).field("text", text).end_object();
+    }
+}
+
+/// The calls of a message, and behind them all their results in their order.
+fn write_calls(json: &mut JsonWriter<'_>, message: &Message, results: &Results<'_>) {
+    let calls: Vec<&ToolCall> = message
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::ToolCall(call) => Some(call),
+            _ => None,
+        })
+        .collect();
+    if calls.is_empty() {
+        return;
+    }
+    json.begin_object().field("role", "assistant").key("toolCallList").begin_object();
+    json.key("toolCalls").begin_array();
+    for call in &calls {
+        json.begin_object().key("functionCall").begin_object().field("name", &call.name);
+        json.key("arguments").raw(&object(&call.arguments)).end_object().end_object();
+    }
+    json.end_array().end_object().end_object();
+    if !calls.iter().any(|call| results.get(&call.id).is_some()) {
+        return;
+    }
+    json.begin_object().field("role", "user").key("toolResultList").begin_object();
+    json.key("toolResults").begin_array();
+    for call in calls {
+        if let Some(result) = results.get(&call.id) {
+            json.begin_object().key("functionResult").begin_object().field("name", &call.name);
+            json.field("content", &result.joined_text()).end_object().end_object();
+        }
+    }
+    json.end_array().end_object().end_object();
+}
+
+fn object(arguments: &str) -> String {
+    match serde_json::from_str::<Value>(arguments) {
+        Ok(Value::Object(_)) => arguments.to_owned(),
+        _ => "{}".to_owned(),
+    }
+}
+
+fn write_tool(json: &mut JsonWriter<'_>, tool: &Tool) {
+    json.begin_object().key("function").begin_object().field("name", &tool.name);
+    json.optional_field("description", tool.description.as_deref()).key("parameters");
+    match &tool.parameters {
+        Some(schema) => json.json(schema),
+        None => json.raw(r#"{"type":"object","properties":{}}"#),
+    };
+    json.optional_boolean("strict", tool.strict).end_object().end_object();
+}

@@ -1,0 +1,367 @@
+//! Which dialect meets which: the one table that ties surfaces and wire formats to the modules of
+//! `dialects`.
+
+use std::time::Duration;
+
+use chat::{ApiError, ChatRequest, ChatResponse, ErrorKind, StreamEvent, Usage};
+use dialects::{
+    AnswerContext, EncodedError, EncodedRequest, StreamDecode, StreamEncode, Target, anthropic,
+    gigachat, openai_chat, openai_completions, openai_responses, yandexgpt,
+};
+use http::{HeaderValue, Response, header};
+use providers::{Operation, Provider, WireFormat};
+use serde::Deserialize;
+
+use crate::receive::Received;
+use crate::relay::EventFilter;
+use crate::reply::{self, ReplyBody};
+use crate::snapshot::Deployment;
+use crate::surface::{Surface, Vendor};
+use crate::tap::{DecodingTap, OpenAiTap, ResponsesTap, Tap};
+
+/// How a request of a surface gets to a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// The provider speaks the caller's dialect.
+    Forward(WireFormat),
+    /// The provider speaks this other dialect.
+    Convert(WireFormat),
+    /// Embeddings in this dialect.
+    Embed(WireFormat),
+    /// Nobody need be asked: tokens are estimated here.
+    CountHere,
+}
+
+/// The course to a provider, if there is one.
+pub(crate) fn course(surface: Surface, provider: &Provider) -> Option<Course> {
+    let native = provider.wire_format(surface.operation());
+    match surface {
+        Surface::ChatCompletions => native.map(|format| match format {
+            WireFormat::OpenAiChat => Course::Forward(format),
+            format => Course::Convert(format),
+        }),
+        Surface::Messages => native.map(|format| match format {
+            WireFormat::Anthropic => Course::Forward(format),
+            format => Course::Convert(format),
+        }),
+        Surface::Responses | Surface::Completions => match native {
+            Some(format) => Some(Course::Forward(format)),
+            None => provider.wire_format(Operation::Chat).map(Course::Convert),
+        },
+        Surface::Moderations => native.map(Course::Forward),
+        Surface::Embeddings => native.map(|format| match format {
+            WireFormat::OpenAiEmbeddings => Course::Forward(format),
+            format => Course::Embed(format),
+        }),
+        Surface::CountTokens => match native {
+            Some(format) => Some(Course::Forward(format)),
+            None => provider.wire_format(Operation::Chat).map(|_| Course::CountHere),
+        },
+        Surface::Models => None,
+    }
+}
+
+/// Whether a provider can serve requests of a surface.
+pub(crate) fn can_serve(surface: Surface, provider: &Provider) -> bool {
+    course(surface, provider).is_some()
+}
+
+/// A caller's request, understood.
+#[derive(Debug, Clone)]
+pub(crate) struct Understood {
+    /// Its canonical form.
+    pub(crate) chat: ChatRequest,
+    /// What of it OpenAI's responses repeat in the answer.
+    pub(crate) echo: openai_responses::Echo,
+}
+
+impl From<ChatRequest> for Understood {
+    fn from(chat: ChatRequest) -> Self {
+        Self { chat, echo: openai_responses::Echo::default() }
+    }
+}
+
+/// The canonical form of a caller's request.
+pub(crate) fn decode_request(surface: Surface, body: &[u8]) -> Result<Understood, ApiError> {
+    match surface {
+        Surface::ChatCompletions => openai_chat::decode_request(body).map(Understood::from),
+        Surface::Responses => openai_responses::decode_request(body)
+            .map(|decoded| Understood { chat: decoded.chat, echo: decoded.echo }),
+        Surface::Completions => openai_completions::decode_request(body).map(Understood::from),
+        Surface::Messages => anthropic::decode_request(body).map(Understood::from),
+        Surface::CountTokens => {
+            anthropic::decode_count_tokens_request(body).map(Understood::from)
+        }
+        Surface::Embeddings | Surface::Moderations | Surface::Models => Err(ApiError::new(
+            ErrorKind::InvalidRequest,
+            "this request has no form that another provider understands",
+        )),
+    }
+}
+
+/// A canonical request in a provider's dialect.
+pub(crate) fn encode_request(
+    format: WireFormat,
+    request: &ChatRequest,
+    deployment: &Deployment,
+) -> Result<EncodedRequest, ApiError> {
+    let model = deployment.provider.model_name(Operation::Chat, &deployment.model);
+    let target = Target {
+        model: &model,
+        unsupported: deployment.unsupported,
+        default_max_output_tokens: deployment.default_max_output_tokens,
+        stream_usage: deployment.stream_usage,
+        legacy_max_tokens: deployment.legacy_max_tokens,
+    };
+    match format {
+        WireFormat::OpenAiChat => openai_chat::encode_request(request, &target),
+        WireFormat::Anthropic => anthropic::encode_request(request, &target),
+        WireFormat::GigaChat => gigachat::encode_request(request, &target),
+        WireFormat::YandexGpt => yandexgpt::encode_request(request, &target),
+        other => Err(no_conversion(other)),
+    }
+}
+
+fn no_conversion(format: WireFormat) -> ApiError {
+    ApiError::new(ErrorKind::Internal, format!("nothing is converted to or from {format:?}"))
+}
+
+/// A provider's whole answer in canonical form.
+pub(crate) fn decode_answer(
+    format: WireFormat,
+    body: &[u8],
+    id_seed: &str,
+) -> Result<ChatResponse, ApiError> {
+    match format {
+        WireFormat::OpenAiChat => openai_chat::decode_response(body),
+        WireFormat::Anthropic => anthropic::decode_response(body),
+        WireFormat::GigaChat => gigachat::decode_response(body, id_seed),
+        WireFormat::YandexGpt => yandexgpt::decode_response(body, id_seed),
+        other => Err(no_conversion(other)),
+    }
+}
+
+/// Reads a provider's stream.
+pub(crate) fn stream_decoder(format: WireFormat, id_seed: &str) -> Box<dyn StreamDecode> {
+    match format {
+        WireFormat::Anthropic => Box::new(anthropic::StreamDecoder::new()),
+        WireFormat::GigaChat => Box::new(gigachat::StreamDecoder::new(id_seed)),
+        WireFormat::YandexGpt => Box::new(yandexgpt::StreamDecoder::new(id_seed)),
+        _ => Box::new(openai_chat::StreamDecoder::new()),
+    }
+}
+
+/// A whole answer in the caller's dialect.
+pub(crate) fn encode_answer(
+    surface: Surface,
+    response: &ChatResponse,
+    context: &AnswerContext,
+    echo: &openai_responses::Echo,
+) -> Vec<u8> {
+    match surface {
+        Surface::Messages => anthropic::encode_response(response, context),
+        Surface::Responses => openai_responses::encode_response(response, context, echo),
+        Surface::Completions => openai_completions::encode_response(response, context),
+        _ => openai_chat::encode_response(response, context),
+    }
+}
+
+/// Writes a stream in the caller's dialect.
+pub(crate) fn stream_encoder(
+    surface: Surface,
+    context: &AnswerContext,
+    echo: openai_responses::Echo,
+) -> Box<dyn StreamEncode> {
+    let context = context.clone();
+    match surface {
+        Surface::Messages => Box::new(anthropic::StreamEncoder::new(context)),
+        Surface::Responses => Box::new(openai_responses::StreamEncoder::new(context, echo)),
+        Surface::Completions => Box::new(openai_completions::StreamEncoder::new(&context)),
+        _ => Box::new(openai_chat::StreamEncoder::new(&context)),
+    }
+}
+
+/// Watches a stream that is forwarded.
+pub(crate) fn tap(format: WireFormat, wants_usage: bool) -> Box<dyn Tap> {
+    match format {
+        WireFormat::Anthropic => Box::new(DecodingTap::new(stream_decoder(format, ""))),
+        WireFormat::OpenAiResponses => Box::new(ResponsesTap::new()),
+        _ => Box::new(OpenAiTap::new(wants_usage)),
+    }
+}
+
+/// What a forwarded whole answer says of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    pub(crate) usage: Option<Usage>,
+    pub(crate) model: Option<String>,
+}
+
+/// Looks at a whole answer that is forwarded.
+///
+/// # Errors
+/// When it is no answer: not JSON, or an error with a status of success.
+pub(crate) fn watch_whole(format: WireFormat, body: &[u8]) -> Result<Watched, ApiError> {
+    match format {
+        WireFormat::OpenAiResponses => {
+            let outcome = openai_responses::observe_response(body)?;
+            Ok(Watched { usage: outcome.usage, model: Some(outcome.model) })
+        }
+        WireFormat::Anthropic => {
+            let response = anthropic::decode_response(body)?;
+            Ok(Watched { usage: response.usage, model: Some(response.model) })
+        }
+        _ => {
+            let seen = openai_chat::ResponseTap::read(body)?;
+            Ok(Watched { usage: seen.usage, model: seen.model })
+        }
+    }
+}
+
+/// A provider's error.
+pub(crate) fn decode_error(
+    format: Option<WireFormat>,
+    status: u16,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> ApiError {
+    match format {
+        Some(WireFormat::Anthropic) => anthropic::decode_error(status, retry_after, body),
+        Some(WireFormat::GigaChat) => gigachat::decode_error(status, body, retry_after),
+        Some(WireFormat::YandexGpt) => yandexgpt::decode_error(status, body, retry_after),
+        _ => openai_chat::decode_error(status, body, retry_after),
+    }
+}
+
+/// What a provider holds against the proxy (its credentials, its configuration) is not the
+/// caller's fault and must not look so.
+pub(crate) fn not_the_callers_fault(error: ApiError, deployment: &Deployment) -> ApiError {
+    let provider = deployment.provider.name();
+    let code = match error.kind {
+        ErrorKind::Authentication | ErrorKind::PermissionDenied => "provider_credentials_rejected",
+        ErrorKind::NotFound | ErrorKind::MethodNotAllowed => "provider_model_not_found",
+        _ => return error,
+    };
+    let message = format!(
+        "the provider `{provider}` refused llm-proxy itself ({}); the operator must look at its \
+         configuration",
+        error.provider_status.unwrap_or(error.kind.status()),
+    );
+    ApiError {
+        kind: ErrorKind::BadGateway,
+        message,
+        param: None,
+        code: Some(code.to_owned()),
+        ..error
+    }
+}
+
+/// An error in a vendor's words.
+pub(crate) fn encode_error(vendor: Vendor, error: &ApiError, request_id: &str) -> EncodedError {
+    match vendor {
+        Vendor::OpenAi => openai_chat::encode_error(error),
+        Vendor::Anthropic => anthropic::encode_error(error, request_id),
+    }
+}
+
+/// A whole answer that says why there is none.
+pub(crate) fn refusal(vendor: Vendor, error: &ApiError, request_id: &str) -> Response<ReplyBody> {
+    let encoded = encode_error(vendor, error, request_id);
+    let mut response = reply::json(encoded.status, encoded.body);
+    if let Some(after) = error.retry_after {
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// An OpenAI error body as the message of a WebSocket.
+pub(crate) fn websocket_error(status: u16, body: &[u8]) -> String {
+    let error = std::str::from_utf8(body).ok().and_then(|body| {
+        let inner = body.strip_prefix("{\"error\":")?.strip_suffix('}')?;
+        Some(format!("{{\"type\":\"error\",\"status\":{status},\"error\":{inner}}}"))
+    });
+    error.unwrap_or_else(|| format!("{{\"type\":\"error\",\"status\":{status}}}"))
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+/// Whether an OpenAI caller asked for usage in the stream.
+pub(crate) fn wants_stream_usage(received: &Received) -> bool {
+    received
+        .member("stream_options")
+        .and_then(|options| serde_json::from_str::<Option<StreamOptions>>(options).ok()?)
+        .and_then(|options| options.include_usage)
+        .unwrap_or(false)
+}
+
+/// The caller's `stream_options` with usage asked for.
+pub(crate) fn stream_options_with_usage(received: &Received) -> Vec<u8> {
+    let given = received.member("stream_options").and_then(|options| {
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(options).ok()
+    });
+    let mut options = given.unwrap_or_default();
+    options.insert("include_usage".to_owned(), true.into());
+    serde_json::to_vec(&options).unwrap_or_else(|_| br#"{"include_usage":true}"#.to_vec())
+}
+
+/// Ends a stream at the caller's stop texts where the provider cannot.
+pub(crate) fn stop_filter(encoded: &EncodedRequest) -> Option<Box<dyn EventFilter>> {
+    if encoded.stop_at.is_empty() {
+        return None;
+    }
+    Some(Box::new(StopFilter(dialects::StopCutter::new(&encoded.stop_at))))
+}
+
+struct StopFilter(dialects::StopCutter);
+
+impl EventFilter for StopFilter {
+    fn filter(&mut self, events: &mut Vec<StreamEvent>) -> bool {
+        self.0.cut_events(events)
+    }
+}
+
+/// Cuts a whole answer at the caller's stop texts where the provider cannot.
+pub(crate) fn stop_whole(encoded: &EncodedRequest, response: &mut ChatResponse) {
+    if !encoded.stop_at.is_empty() {
+        dialects::StopCutter::new(&encoded.stop_at).cut_response(response);
+    }
+}
+
+/// Tokens of an Anthropic request, estimated.
+pub(crate) fn estimate_count(body: &[u8]) -> Result<u64, ApiError> {
+    let request = anthropic::decode_count_tokens_request(body)?;
+    let texts: u64 = request
+        .messages
+        .iter()
+        .flat_map(|message| &message.parts)
+        .map(|part| match part {
+            chat::Part::Text(text) => chat::estimate_tokens(&text.text),
+            chat::Part::ToolCall(call) => chat::estimate_tokens(&call.arguments) + 8,
+            chat::Part::ToolResult(result) => chat::estimate_tokens(&result.joined_text()) + 8,
+            chat::Part::Reasoning(reasoning) => chat::estimate_tokens(&reasoning.text),
+            chat::Part::Refusal(text) => chat::estimate_tokens(text),
+            // What a picture of a million pixels costs with most providers.
+            chat::Part::Image(_) | chat::Part::File(_) => 1_300,
+        })
+        .sum();
+    let tools: u64 = request
+        .tools
+        .iter()
+        .map(|tool| {
+            let schema = tool.parameters.as_ref().map_or(0, |schema| {
+                chat::estimate_tokens(schema.get())
+            });
+            schema + chat::estimate_tokens(tool.description.as_deref().unwrap_or_default()) + 12
+        })
+        .sum();
+    Ok(texts + tools + 4 * request.messages.len() as u64)
+}
+
+/// The answer of `count_tokens`.
+pub(crate) fn encode_count(tokens: u64) -> Vec<u8> {
+    anthropic::encode_count_tokens(tokens)
+}

@@ -1,0 +1,549 @@
+//! Gets an answer out of the candidates: one after the other until one answers, in its own
+//! dialect, whole or streamed.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use chat::{ApiError, ChatResponse, ErrorKind, ResponseFormat};
+use dialects::json::Patch;
+use dialects::openai_responses::Echo;
+use dialects::{AnswerContext, EncodedRequest, structured};
+use http::{HeaderMap, HeaderValue, Response};
+use providers::{Answer, AnswerBody, Call, Operation, WireFormat};
+use telemetry::Stage;
+
+use crate::codec::{self, Course, Understood};
+use crate::embedding;
+use crate::exchange::Exchange;
+use crate::headers::{for_caller, for_provider};
+use crate::receive::Received;
+use crate::relay::{Passage, Relay};
+use crate::reply::{self, ReplyBody};
+use crate::snapshot::Deployment;
+use crate::surface::Surface;
+use crate::worker::{Worker, id_seed};
+
+/// Longest body of a provider's error that is read.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+
+/// What an attempt gives: an answer, or the exchange back with the reason why not.
+type Attempted = Result<Response<ReplyBody>, (Exchange, ApiError)>;
+
+/// A request that is on its way through the candidates.
+struct Dispatch<'a> {
+    worker: &'a Arc<Worker>,
+    headers: &'a HeaderMap,
+    received: &'a Received,
+    /// The canonical form, made when the first candidate needs it.
+    canonical: OnceLock<Understood>,
+}
+
+/// Tries the candidates in order. A failure that another candidate may not share goes on to the
+/// next; the last failure is the caller's.
+pub(crate) async fn dispatch(
+    worker: &Arc<Worker>,
+    mut exchange: Exchange,
+    headers: &HeaderMap,
+    received: &Received,
+    candidates: &[Arc<Deployment>],
+) -> Attempted {
+    let dispatch = Dispatch { worker, headers, received, canonical: OnceLock::new() };
+    let mut last = ApiError::new(ErrorKind::Overloaded, "no deployment could be tried");
+    for deployment in candidates {
+        exchange.attempts += 1;
+        exchange.deployment = Some(Arc::clone(deployment));
+        match dispatch.attempt(exchange, deployment).await {
+            Ok(response) => return Ok(response),
+            Err((returned, error)) => {
+                exchange = returned;
+                if error.provider_status.is_some() || error.kind.is_transient() {
+                    exchange.attempt_failed(deployment, &error);
+                }
+                if !error.kind.is_transient() {
+                    return Err((exchange, error));
+                }
+                last = error;
+            }
+        }
+    }
+    Err((exchange, last))
+}
+
+impl Dispatch<'_> {
+    async fn attempt(&self, mut exchange: Exchange, deployment: &Arc<Deployment>) -> Attempted {
+        exchange.adaptations.clear();
+        let Some(course) = codec::course(exchange.surface, &deployment.provider) else {
+            let error = ApiError::new(ErrorKind::Internal, "the candidate cannot serve this");
+            return Err((exchange, error));
+        };
+        match course {
+            Course::Forward(format) => self.forward(exchange, deployment, format).await,
+            Course::Convert(format) => self.convert(exchange, deployment, format).await,
+            Course::Embed(format) => {
+                let (worker, received) = (self.worker, self.received);
+                embedding::embed(worker, exchange, received, deployment, format).await
+            }
+            Course::CountHere => self.count_here(exchange),
+        }
+    }
+
+    /// Caller and provider speak the same dialect: the bytes that came, but for the members that
+    /// must differ.
+    async fn forward(
+        &self,
+        exchange: Exchange,
+        deployment: &Arc<Deployment>,
+        format: WireFormat,
+    ) -> Attempted {
+        let received = self.received;
+        let mut patch = Patch::new(&received.body, &received.outline);
+        let model = deployment.provider.model_name(exchange.surface.operation(), &deployment.model);
+        if received.model != model {
+            let mut value = Vec::with_capacity(model.len() + 2);
+            dialects::json::push_string(&mut value, &model);
+            patch.set("model", value);
+        }
+        patch.remove("llm_proxy");
+        let wants_usage = codec::wants_stream_usage(received);
+        if received.stream
+            && format == WireFormat::OpenAiChat
+            && deployment.stream_usage
+            && !wants_usage
+        {
+            patch.set("stream_options", codec::stream_options_with_usage(received));
+        }
+        let body = patch.apply();
+        let operation = exchange.surface.operation();
+        let headers = for_provider(self.headers, exchange.surface.vendor());
+        let (mut exchange, answer, started) =
+            self.call(exchange, deployment, operation, received.stream, body, headers).await?;
+        if !received.stream {
+            let headers = answer.headers.clone();
+            let max = exchange.snapshot.settings.max_answer_bytes;
+            let body = match collect(answer.body, max).await {
+                Ok(body) => body,
+                Err(error) => return Err((exchange, error)),
+            };
+            exchange.waited += started.elapsed();
+            match codec::watch_whole(format, &body) {
+                Ok(watched) => {
+                    exchange.usage = watched.usage;
+                    exchange.response_model = watched.model;
+                }
+                Err(error) => return Err((exchange, error)),
+            }
+            return Ok(whole(exchange, &headers, body));
+        }
+        let context = self.context(&exchange, wants_usage);
+        let passage = Passage::Forward {
+            tap: codec::tap(format, wants_usage),
+            encoder: codec::stream_encoder(exchange.surface, &context, Echo::default()),
+        };
+        stream(exchange, answer, passage, started).await
+    }
+
+    /// The provider speaks another dialect.
+    async fn convert(
+        &self,
+        exchange: Exchange,
+        deployment: &Arc<Deployment>,
+        format: WireFormat,
+    ) -> Attempted {
+        let (mut exchange, request, encoded) =
+            match self.encode(exchange, deployment, format).await {
+                Ok(ready) => ready,
+                Err(refused) => return Err(*refused),
+            };
+        let Understood { chat: request, echo } = request;
+        exchange.adaptations.clone_from(&encoded.adaptations);
+        let context = self.context(&exchange, request.stream_usage);
+        if encoded.validate != ResponseFormat::Text {
+            let request = Understood { chat: request, echo };
+            return self.validated(exchange, deployment, format, request, &context).await;
+        }
+        let mut encoded = encoded;
+        let body = vec![Bytes::from(std::mem::take(&mut encoded.body))];
+        let none = HeaderMap::new();
+        let (mut exchange, answer, started) =
+            self.call(exchange, deployment, Operation::Chat, request.stream, body, none).await?;
+        if request.stream {
+            let passage = Passage::Convert {
+                decoder: codec::stream_decoder(format, &context.id_seed),
+                filter: codec::stop_filter(&encoded),
+                encoder: codec::stream_encoder(exchange.surface, &context, echo),
+                events: Vec::new(),
+            };
+            return stream(exchange, answer, passage, started).await;
+        }
+        let headers = answer.headers.clone();
+        let max = exchange.snapshot.settings.max_answer_bytes;
+        let collected = collect(answer.body, max).await;
+        exchange.waited += started.elapsed();
+        let decoded =
+            collected.and_then(|body| codec::decode_answer(format, &body, &context.id_seed));
+        match decoded {
+            Ok(mut response) => {
+                codec::stop_whole(&encoded, &mut response);
+                note(&mut exchange, &response);
+                let body = codec::encode_answer(exchange.surface, &response, &context, &echo);
+                exchange.stage(Stage::encode);
+                Ok(whole(exchange, &headers, body))
+            }
+            Err(error) => Err((exchange, error)),
+        }
+    }
+
+    /// The request in the provider's dialect, pictures uploaded where it wants them so.
+    async fn encode(
+        &self,
+        exchange: Exchange,
+        deployment: &Arc<Deployment>,
+        format: WireFormat,
+    ) -> Result<(Exchange, Understood, EncodedRequest), Box<(Exchange, ApiError)>> {
+        let mut request = match self.canonical(exchange.surface) {
+            Ok(request) => request.clone(),
+            Err(error) => return Err(Box::new((exchange, error))),
+        };
+        let http = self.worker.http();
+        let timeouts = &deployment.timeouts;
+        if let Err(error) = deployment.provider.prepare_images(http, &mut request.chat, timeouts).await {
+            return Err(Box::new((exchange, error)));
+        }
+        match codec::encode_request(format, &request.chat, deployment) {
+            Ok(encoded) => Ok((exchange, request, encoded)),
+            Err(error) => Err(Box::new((exchange, error))),
+        }
+    }
+
+    /// The provider cannot enforce the form of the answer: it is asked for by instruction, checked
+    /// here, and asked for once more if it does not fit. Only then is it sent, as a stream too.
+    async fn validated(
+        &self,
+        mut exchange: Exchange,
+        deployment: &Arc<Deployment>,
+        format: WireFormat,
+        request: Understood,
+        context: &AnswerContext,
+    ) -> Attempted {
+        let Understood { chat: mut request, echo } = request;
+        let streamed = std::mem::take(&mut request.stream);
+        let wanted = request.response_format.clone();
+        let mut repaired = false;
+        loop {
+            let encoded = match codec::encode_request(format, &request, deployment) {
+                Ok(encoded) => encoded,
+                Err(error) => return Err((exchange, error)),
+            };
+            let body = vec![Bytes::from(encoded.body.clone())];
+            let none = HeaderMap::new();
+            let (returned, answer, started) =
+                self.call(exchange, deployment, Operation::Chat, false, body, none).await?;
+            exchange = returned;
+            let headers = answer.headers.clone();
+            let max = exchange.snapshot.settings.max_answer_bytes;
+            let collected = collect(answer.body, max).await;
+            exchange.waited += started.elapsed();
+            let decoded =
+                collected.and_then(|body| codec::decode_answer(format, &body, &context.id_seed));
+            let mut response = match decoded {
+                Ok(response) => response,
+                Err(error) => return Err((exchange, error)),
+            };
+            codec::stop_whole(&encoded, &mut response);
+            add_usage(&mut exchange, &mut response);
+            let fault = match fit(&wanted, &mut response) {
+                Ok(()) => {
+                    return send_checked(
+                        exchange, &headers, response, context, echo, streamed, started,
+                    );
+                }
+                Err(fault) => fault,
+            };
+            if repaired {
+                let error = ApiError::new(
+                    ErrorKind::BadGateway,
+                    format!("the answer does not have the form that was asked for: {fault}"),
+                )
+                .with_code("response_format_failed");
+                return Err((exchange, error));
+            }
+            repaired = true;
+            exchange.attempts += 1;
+            let parts = response.choices.into_iter().next().map(|choice| choice.parts);
+            let role = chat::Role::Assistant;
+            let parts = parts.unwrap_or_default();
+            request.messages.push(chat::Message { role, parts, name: None });
+            let repair = structured::repair_prompt(&fault);
+            request.messages.push(chat::Message::text(chat::Role::User, repair));
+        }
+    }
+
+    /// `count_tokens` where no provider counts: an estimate, said to be one.
+    fn count_here(&self, mut exchange: Exchange) -> Attempted {
+        let counted = codec::estimate_count(&self.received.body);
+        match counted {
+            Ok(tokens) => {
+                exchange.finish(200);
+                let mut response = reply::json(200, codec::encode_count(tokens));
+                response
+                    .headers_mut()
+                    .insert("x-llm-proxy-estimated", HeaderValue::from_static("true"));
+                describe(&mut response, &mut exchange);
+                Ok(response)
+            }
+            Err(error) => Err((exchange, error)),
+        }
+    }
+
+    fn canonical(&self, surface: Surface) -> Result<&Understood, ApiError> {
+        if let Some(request) = self.canonical.get() {
+            return Ok(request);
+        }
+        let request = codec::decode_request(surface, &self.received.body)?;
+        Ok(self.canonical.get_or_init(|| request))
+    }
+
+    fn context(&self, exchange: &Exchange, stream_usage: bool) -> AnswerContext {
+        AnswerContext {
+            id_seed: id_seed(),
+            request_id: exchange.request_id.clone(),
+            now: seconds_since_1970(),
+            route: self.received.model.clone(),
+            stream_usage,
+        }
+    }
+
+    /// Calls the provider; what it answers with an error status is an error here.
+    async fn call(
+        &self,
+        mut exchange: Exchange,
+        deployment: &Arc<Deployment>,
+        operation: Operation,
+        stream: bool,
+        body: Vec<Bytes>,
+        extra_headers: HeaderMap,
+    ) -> Result<(Exchange, Answer, Instant), (Exchange, ApiError)> {
+        let started = Instant::now();
+        let call = Call {
+            operation,
+            model: &deployment.model,
+            stream,
+            body,
+            request_id: &exchange.request_id,
+            timeouts: &deployment.timeouts,
+            extra_headers: &extra_headers,
+        };
+        let sent = deployment.provider.send(self.worker.http(), call).await;
+        let failed = match sent {
+            Ok(answer) if answer.status.is_success() => {
+                // Whole answers are waited for further; their caller adds that.
+                if stream {
+                    exchange.waited += started.elapsed();
+                }
+                return Ok((exchange, answer, started));
+            }
+            Ok(answer) => provider_error(deployment, operation, answer).await,
+            Err(error) => error,
+        };
+        exchange.waited += started.elapsed();
+        Err((exchange, failed))
+    }
+}
+
+/// The provider's own error as one of ours.
+pub(crate) async fn provider_error(
+    deployment: &Deployment,
+    operation: Operation,
+    answer: Answer,
+) -> ApiError {
+    let status = answer.status.as_u16();
+    let retry_after = answer
+        .headers
+        .get(http::header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(dialects::retry_after_seconds);
+    let body = collect(answer.body, MAX_ERROR_BYTES).await.unwrap_or_default();
+    let format = deployment.provider.wire_format(operation);
+    let error = codec::decode_error(format, status, &body, retry_after);
+    codec::not_the_callers_fault(error, deployment)
+}
+
+/// Reads an answer whole.
+pub(crate) async fn collect(mut body: AnswerBody, max_bytes: usize) -> Result<Bytes, ApiError> {
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        let length = first.as_ref().map_or(whole.len(), Bytes::len) + chunk.len();
+        if length > max_bytes {
+            return Err(ApiError::new(
+                ErrorKind::BadGateway,
+                format!("the provider's answer is larger than {max_bytes} bytes"),
+            )
+            .with_code("answer_too_large"));
+        }
+        match first.take() {
+            None if whole.is_empty() => first = Some(chunk),
+            None => whole.extend_from_slice(&chunk),
+            Some(head) => {
+                whole.reserve(2 * length);
+                whole.extend_from_slice(&head);
+                whole.extend_from_slice(&chunk);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+async fn stream(
+    mut exchange: Exchange,
+    answer: Answer,
+    passage: Passage,
+    started: Instant,
+) -> Attempted {
+    open_stream(&mut exchange);
+    let priming = Instant::now();
+    let relay = Box::new(Relay::new(Some(answer.body), passage, exchange, started));
+    match relay.prime().await {
+        Ok(mut relay) => {
+            relay.exchange().waited += priming.elapsed();
+            Ok(streaming(relay, &answer.headers))
+        }
+        Err((mut exchange, error)) => {
+            exchange.waited += priming.elapsed();
+            close_stream(&mut exchange);
+            Err((exchange, error))
+        }
+    }
+}
+
+fn open_stream(exchange: &mut Exchange) {
+    exchange.streamed = true;
+    exchange.gateway.metrics().open_streams.inc();
+}
+
+fn close_stream(exchange: &mut Exchange) {
+    exchange.streamed = false;
+    exchange.time_to_first_token = None;
+    exchange.gateway.metrics().open_streams.dec();
+}
+
+fn streaming(mut relay: Box<Relay>, provider_headers: &HeaderMap) -> Response<ReplyBody> {
+    let mut head = Response::new(());
+    let exchange = relay.exchange();
+    for_caller(provider_headers, exchange.surface.vendor(), head.headers_mut());
+    describe(&mut head, exchange);
+    let mut response = reply::event_stream(relay);
+    response.headers_mut().extend(head.into_parts().0.headers);
+    response
+}
+
+pub(crate) fn whole(
+    mut exchange: Exchange,
+    provider_headers: &HeaderMap,
+    body: impl Into<Bytes>,
+) -> Response<ReplyBody> {
+    exchange.finish(200);
+    let mut response = reply::json(200, body);
+    for_caller(provider_headers, exchange.surface.vendor(), response.headers_mut());
+    describe(&mut response, &mut exchange);
+    response
+}
+
+/// Sends an answer that was checked whole, as a stream if one was asked for.
+fn send_checked(
+    mut exchange: Exchange,
+    headers: &HeaderMap,
+    response: ChatResponse,
+    context: &AnswerContext,
+    echo: Echo,
+    streamed: bool,
+    started: Instant,
+) -> Attempted {
+    note(&mut exchange, &response);
+    if !streamed {
+        let body = codec::encode_answer(exchange.surface, &response, context, &echo);
+        return Ok(whole(exchange, headers, body));
+    }
+    open_stream(&mut exchange);
+    let passage = Passage::Convert {
+        decoder: codec::stream_decoder(WireFormat::OpenAiChat, ""),
+        filter: None,
+        encoder: codec::stream_encoder(exchange.surface, context, echo),
+        events: Vec::new(),
+    };
+    let mut relay = Box::new(Relay::new(None, passage, exchange, started));
+    relay.replay(response.into_events());
+    Ok(streaming(relay, headers))
+}
+
+/// Adds the headers that say who served the request and at what cost of time.
+pub(crate) fn describe<B>(response: &mut Response<B>, exchange: &mut Exchange) {
+    let overhead = exchange.overhead();
+    exchange.gateway.metrics().observe_overhead(overhead);
+    let headers = response.headers_mut();
+    if let Some(route) = &exchange.route {
+        headers.insert("x-llm-proxy-route", route.header.clone());
+    }
+    if let Some(deployment) = &exchange.deployment {
+        headers.insert("x-llm-proxy-provider", deployment.provider_header.clone());
+        headers.insert("x-llm-proxy-model", deployment.model_header.clone());
+        headers.insert("x-llm-proxy-attempts", HeaderValue::from(exchange.attempts));
+    }
+    let micros = u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX);
+    headers.insert("x-llm-proxy-overhead-us", HeaderValue::from(micros));
+    if !exchange.adaptations.is_empty() {
+        let list: Vec<String> =
+            exchange.adaptations.iter().map(ToString::to_string).collect();
+        if let Ok(value) = HeaderValue::try_from(list.join("; ")) {
+            headers.insert("x-llm-proxy-adapted", value);
+        }
+    }
+    if exchange.snapshot.settings.expose_server_timing
+        && let Ok(value) = HeaderValue::try_from(exchange.server_timing())
+    {
+        headers.insert("server-timing", value);
+    }
+}
+
+fn note(exchange: &mut Exchange, response: &ChatResponse) {
+    exchange.usage = response.usage;
+    exchange.response_model = Some(response.model.clone());
+}
+
+/// A repaired answer cost what all its attempts cost.
+fn add_usage(exchange: &mut Exchange, response: &mut ChatResponse) {
+    if let (Some(before), Some(usage)) = (exchange.usage, &mut response.usage) {
+        usage.prompt_tokens += before.prompt_tokens;
+        usage.cached_prompt_tokens += before.cached_prompt_tokens;
+        usage.cache_write_tokens += before.cache_write_tokens;
+        usage.completion_tokens += before.completion_tokens;
+        usage.reasoning_tokens += before.reasoning_tokens;
+    }
+    exchange.usage = response.usage;
+}
+
+/// Checks each answer that is not a tool call, and leaves of it only the JSON.
+fn fit(
+    wanted: &ResponseFormat,
+    response: &mut ChatResponse,
+) -> Result<(), structured::SchemaFault> {
+    for choice in &mut response.choices {
+        let calls = choice.parts.iter().any(|part| matches!(part, chat::Part::ToolCall(_)));
+        if calls {
+            continue;
+        }
+        let clean = structured::check(wanted, &choice.joined_text())?;
+        choice.parts.retain(|part| part.as_text().is_none());
+        choice.parts.push(chat::Part::text(clean));
+    }
+    Ok(())
+}
+
+pub(crate) fn seconds_since_1970() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
+}

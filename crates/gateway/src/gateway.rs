@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use serde::Serialize;
+use telemetry::Metrics;
+
+use crate::snapshot::Snapshot;
+
+/// What all workers share: the configuration in force, the metrics, and whether the process is on
+/// its way out.
+#[derive(Debug)]
+pub struct Gateway {
+    snapshot: ArcSwap<Snapshot>,
+    metrics: Arc<Metrics>,
+    draining: AtomicBool,
+}
+
+/// The answer of `/health/ready`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// Whether requests should be sent here.
+    pub ready: bool,
+    /// What is not ready; empty when all is.
+    pub not_ready: Vec<String>,
+}
+
+impl Gateway {
+    /// A gateway that serves by `snapshot`.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            metrics,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Serves new requests by `snapshot`; requests in flight keep the one they began with.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Guard::into_inner(self.snapshot.load())
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Readiness goes false and stays so.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests should be sent here, and if not, why.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let mut not_ready = Vec::new();
+        if self.is_draining() {
+            not_ready.push("server: draining, about to stop".to_owned());
+        }
+        for (provider, fault) in self.snapshot().credential_faults() {
+            not_ready.push(format!("provider {provider}: {fault}"));
+        }
+        Readiness { ready: not_ready.is_empty(), not_ready }
+    }
+}

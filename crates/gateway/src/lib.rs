@@ -1,0 +1,30 @@
+//! HTTP surfaces and the request pipeline. [`pipeline`] is the file to read first: it is the path
+//! of one request, top to bottom.
+
+mod codec;
+mod dispatch;
+mod embedding;
+mod exchange;
+mod gateway;
+mod headers;
+mod heartbeat;
+mod limits;
+mod models;
+mod operations;
+pub mod pipeline;
+mod receive;
+mod relay;
+mod reply;
+mod requirements;
+pub mod server;
+mod snapshot;
+mod surface;
+mod tap;
+mod websocket;
+mod worker;
+
+pub use gateway::{Gateway, Readiness};
+pub use limits::BodyLimits;
+pub use operations::serve_operations;
+pub use requirements::Residency;
+pub use snapshot::{AccessLog, Deployment, DeploymentOptions, Route, Settings, Snapshot};

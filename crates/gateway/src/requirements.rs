@@ -1,0 +1,130 @@
+use chat::ApiError;
+use http::HeaderMap;
+use serde::Deserialize;
+
+/// Where a provider processes data, from the widest to the strictest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Residency {
+    /// Anywhere.
+    Global,
+    /// In Russia.
+    Russia,
+    /// In the customer's own building.
+    OnPremise,
+}
+
+impl Residency {
+    /// The name in the configuration and in requests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Russia => "russia",
+            Self::OnPremise => "on_premise",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Global, Self::Russia, Self::OnPremise]
+            .into_iter()
+            .find(|residency| residency.name() == name)
+    }
+}
+
+/// What one request demands of the deployment that serves it: its `llm_proxy` member and its
+/// `x-llm-proxy-*` headers. The member wins over the header.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Requirements {
+    /// Only providers at least this strict.
+    pub(crate) residency: Option<Residency>,
+}
+
+/// Requirements that the contract names and this version cannot keep. Ignoring one would break a
+/// promise that the caller relies on.
+const LATER: [&str; 7] =
+    ["max_latency_ms", "max_cost", "min_quality", "sensitivity", "cache", "session_id", "tags"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Member {
+    residency: Option<Residency>,
+}
+
+impl Requirements {
+    /// Reads them from the headers and from the `llm_proxy` member.
+    pub(crate) fn read(headers: &HeaderMap, member: Option<&str>) -> Result<Self, ApiError> {
+        let mut requirements = Self::default();
+        if let Some(value) = headers.get("x-llm-proxy-residency") {
+            let residency = value.to_str().ok().and_then(Residency::parse).ok_or_else(|| {
+                ApiError::invalid(
+                    "x-llm-proxy-residency",
+                    "the header x-llm-proxy-residency must be global, russia or on_premise",
+                )
+            })?;
+            requirements.residency = Some(residency);
+        }
+        for name in LATER {
+            let header = format!("x-llm-proxy-{}", name.replace('_', "-"));
+            if headers.contains_key(&header) {
+                return Err(unavailable(&header));
+            }
+        }
+        if let Some(member) = member {
+            let names: std::collections::BTreeMap<String, serde::de::IgnoredAny> =
+                serde_json::from_str(member).map_err(|_| {
+                    ApiError::invalid("llm_proxy", "`llm_proxy` must be an object")
+                })?;
+            if let Some(name) = LATER.iter().find(|name| names.contains_key(**name)) {
+                return Err(unavailable(&format!("llm_proxy.{name}")));
+            }
+            let member: Member = serde_json::from_str(member).map_err(|error| {
+                let reason = error.to_string();
+                let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
+                ApiError::invalid("llm_proxy", format!("`llm_proxy`: {reason}"))
+            })?;
+            requirements.residency = member.residency.or(requirements.residency);
+        }
+        Ok(requirements)
+    }
+}
+
+fn unavailable(name: &str) -> ApiError {
+    ApiError::invalid(
+        name,
+        format!("`{name}` is not available in this version of llm-proxy; leave it out"),
+    )
+    .with_code("unsupported_requirement")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn residency_is_read_and_the_member_wins() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-llm-proxy-residency", "russia".parse().unwrap());
+        let read = Requirements::read(&headers, None).unwrap();
+        assert_eq!(read.residency, Some(Residency::Russia));
+        let read = Requirements::read(&headers, Some(r#"{"residency":"on_premise"}"#)).unwrap();
+        assert_eq!(read.residency, Some(Residency::OnPremise));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        let none = HeaderMap::new();
+        for member in [
+            r#"{"max_cost":1}"#,
+            r#"{"residency":"mars"}"#,
+            r#"{"resident":"russia"}"#,
+            "[]",
+            r#"{"sensitivity":"sensitive","residency":"russia"}"#,
+        ] {
+            assert!(Requirements::read(&none, Some(member)).is_err(), "{member}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-llm-proxy-max-cost", "1".parse().unwrap());
+        assert!(Requirements::read(&headers, None).is_err());
+    }
+}

@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dialects::Unsupported;
+use http::HeaderValue;
+use identity::KeyRing;
+use providers::{Provider, Timeouts};
+use telemetry::{DeploymentLabels, DeploymentMetrics, Metrics};
+
+use crate::limits::BodyLimits;
+use crate::requirements::Residency;
+
+/// Everything that requests are served by, immutable. A change of configuration makes a new one.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What holds for all requests.
+    pub settings: Settings,
+    /// Who may call.
+    pub keys: KeyRing,
+    /// Public model names.
+    pub routes: BTreeMap<String, Arc<Route>>,
+    /// When it was made, seconds since 1970: the `created` of models.
+    pub created: u64,
+}
+
+/// What holds for all requests.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What a request body may be.
+    pub body: BodyLimits,
+    /// Most bytes of a provider's whole answer.
+    pub max_answer_bytes: usize,
+    /// How long a stream may be silent before the caller gets a comment as a sign of life.
+    pub heartbeat_interval: Duration,
+    /// `Strict-Transport-Security`, where TLS is on.
+    pub hsts: Option<HeaderValue>,
+    /// Whether `Server-Timing` is sent.
+    pub expose_server_timing: bool,
+    /// Which requests are logged.
+    pub access_log: AccessLog,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            body: BodyLimits::default(),
+            max_answer_bytes: 64 << 20,
+            heartbeat_interval: Duration::from_secs(15),
+            hsts: None,
+            expose_server_timing: false,
+            access_log: AccessLog::All,
+        }
+    }
+}
+
+/// Which requests are logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Each.
+    #[default]
+    All,
+    /// Those that failed.
+    Errors,
+    /// None.
+    Off,
+}
+
+/// A public model name and the deployments that may serve it.
+#[derive(Debug)]
+pub struct Route {
+    /// What callers ask for.
+    pub name: String,
+    /// Lowest priority number first.
+    pub deployments: Vec<Arc<Deployment>>,
+    /// The name as a header value.
+    pub(crate) header: HeaderValue,
+}
+
+impl Route {
+    /// A route over `deployments`, in order of their priority; equals stay in the order given.
+    #[must_use]
+    pub fn new(name: String, mut deployments: Vec<Arc<Deployment>>) -> Self {
+        deployments.sort_by_key(|deployment| deployment.priority);
+        let header = header_value(&name);
+        Self { name, deployments, header }
+    }
+}
+
+/// What a deployment is made of.
+#[derive(Debug)]
+pub struct DeploymentOptions {
+    /// Who serves it.
+    pub provider: Arc<Provider>,
+    /// The provider's name of the model.
+    pub model: String,
+    /// Where its data is processed.
+    pub residency: Residency,
+    /// Lower is tried first.
+    pub priority: u32,
+    /// What to do with what the provider cannot do.
+    pub unsupported: Unsupported,
+    /// How long to wait for it.
+    pub timeouts: Timeouts,
+    /// Output limit where the dialect demands one and the caller gave none.
+    pub default_max_output_tokens: u64,
+    /// Whether the provider takes `stream_options.include_usage`.
+    pub stream_usage: bool,
+    /// Whether the provider knows the output limit only as `max_tokens`.
+    pub legacy_max_tokens: bool,
+}
+
+/// One model at one provider.
+pub struct Deployment {
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) model: String,
+    pub(crate) residency: Residency,
+    pub(crate) priority: u32,
+    pub(crate) unsupported: Unsupported,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) default_max_output_tokens: u64,
+    pub(crate) stream_usage: bool,
+    pub(crate) legacy_max_tokens: bool,
+    pub(crate) chat_metrics: DeploymentMetrics,
+    pub(crate) embedding_metrics: DeploymentMetrics,
+    pub(crate) provider_header: HeaderValue,
+    pub(crate) model_header: HeaderValue,
+}
+
+impl fmt::Debug for Deployment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Deployment")
+            .field("provider", &self.provider.name())
+            .field("model", &self.model)
+            .field("priority", &self.priority)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deployment {
+    /// A deployment, measured in `metrics`.
+    #[must_use]
+    pub fn new(options: DeploymentOptions, metrics: &Metrics) -> Self {
+        let measured = |operation| {
+            metrics.deployment(&DeploymentLabels {
+                gen_ai_operation_name: operation,
+                gen_ai_provider_name: options.provider.name().to_owned(),
+                gen_ai_request_model: options.model.clone(),
+            })
+        };
+        Self {
+            chat_metrics: measured("chat"),
+            embedding_metrics: measured("embeddings"),
+            provider_header: header_value(options.provider.name()),
+            model_header: header_value(&options.model),
+            provider: options.provider,
+            model: options.model,
+            residency: options.residency,
+            priority: options.priority,
+            unsupported: options.unsupported,
+            timeouts: options.timeouts,
+            default_max_output_tokens: options.default_max_output_tokens,
+            stream_usage: options.stream_usage,
+            legacy_max_tokens: options.legacy_max_tokens,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Providers whose credentials cannot be had at the moment, and why.
+    pub(crate) fn credential_faults(&self) -> BTreeMap<String, String> {
+        let deployments = self.routes.values().flat_map(|route| &route.deployments);
+        deployments
+            .filter_map(|deployment| {
+                let provider = &deployment.provider;
+                Some((provider.name().to_owned(), provider.credential_fault()?))
+            })
+            .collect()
+    }
+}
+
+/// `text` as a header value; what a header cannot carry is percent-encoded (RFC 3986).
+fn header_value(text: &str) -> HeaderValue {
+    let mut value = Vec::with_capacity(text.len());
+    for &byte in text.as_bytes() {
+        if (0x20..0x7f).contains(&byte) && byte != b'%' {
+            value.push(byte);
+        } else {
+            value.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    HeaderValue::from_bytes(&value).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn russian_names_fit_into_headers() {
+        assert_eq!(header_value("чат").to_str().unwrap(), "%D1%87%D0%B0%D1%82");
+        assert_eq!(header_value("qwen/3-32b").to_str().unwrap(), "qwen/3-32b");
+    }
+}

@@ -1,0 +1,130 @@
+use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use chat::{ApiError, ErrorKind};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use providers::HttpClient;
+use telemetry::Metrics;
+
+use crate::gateway::Gateway;
+use crate::reply::ReplyBody;
+use crate::server::IdleGuard;
+use crate::surface::{self, Surface, Vendor};
+use crate::{codec, models, pipeline, reply, websocket};
+
+/// What one thread needs to serve requests: the shared gateway and its own connections to
+/// providers.
+pub(crate) struct Worker {
+    gateway: Arc<Gateway>,
+    http: HttpClient,
+}
+
+/// Longest request id of a caller that is taken over.
+const MAX_REQUEST_ID: usize = 128;
+
+impl Worker {
+    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway, http: HttpClient::new() }
+    }
+
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.gateway.metrics()
+    }
+
+    /// Answers one request, whatever happens.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        guard: IdleGuard,
+    ) -> Response<ReplyBody> {
+        let request_id = request_id(request.headers());
+        let vendor = surface::vendor_of(request.uri().path(), request.headers());
+        let answering = AssertUnwindSafe(self.route(request, &request_id)).catch_unwind();
+        let mut response = answering.await.unwrap_or_else(|_| {
+            self.metrics().panics.inc();
+            tracing::error!(request_id, "a panic while serving a request; this is a defect");
+            let error = ApiError::new(ErrorKind::Internal, "llm-proxy failed to serve the request")
+                .with_code("internal_error");
+            codec::refusal(vendor, &error, &request_id)
+        });
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::try_from(&request_id) {
+            if vendor == Vendor::Anthropic {
+                headers.insert("request-id", value.clone());
+            }
+            headers.insert("x-request-id", value);
+        }
+        if let Some(hsts) = &self.gateway.snapshot().settings.hsts {
+            headers.insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        response.map(|body| body.guarded(guard))
+    }
+
+    async fn route(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        request_id: &str,
+    ) -> Response<ReplyBody> {
+        let vendor = surface::vendor_of(request.uri().path(), request.headers());
+        let path = request.uri().path().to_owned();
+        let asked = match surface::asked(request.method(), &path) {
+            Ok(asked) => asked,
+            Err(error) => return codec::refusal(vendor, &error, request_id),
+        };
+        match asked.surface {
+            Surface::Models => {
+                models::answer(&self.gateway, request.headers(), vendor, asked.model, request_id)
+            }
+            Surface::Responses if request.method() == http::Method::GET => {
+                websocket::upgrade(self, request, request_id)
+            }
+            surface => {
+                let (parts, body) = request.into_parts();
+                pipeline::serve(self, surface, &parts.headers, body, request_id.to_owned()).await
+            }
+        }
+    }
+}
+
+/// The caller's own request id where it is fit for a log, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    match given {
+        Some(id)
+            if !id.is_empty()
+                && id.len() <= MAX_REQUEST_ID
+                && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            id.to_owned()
+        }
+        _ => format!("req_{}", id_seed()),
+    }
+}
+
+/// 24 letters and digits, for ids that must differ but need not be secret.
+pub(crate) fn id_seed() -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    thread_local! {
+        static RANDOM: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::new());
+    }
+    RANDOM.with_borrow_mut(|random| {
+        (0..24).map(|_| char::from(ALPHABET[random.usize(..ALPHABET.len())])).collect()
+    })
+}
+
+/// A whole refusal, where nothing more is known of the request.
+pub(crate) fn refuse(vendor: Vendor, error: &ApiError, request_id: &str) -> Response<ReplyBody> {
+    let encoded = codec::encode_error(vendor, error, request_id);
+    reply::json(encoded.status, encoded.body)
+}

@@ -1,0 +1,275 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
+use ::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use ::http::uri::PathAndQuery;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use bytes::Bytes;
+use chat::{ApiError, ChatRequest, ErrorKind};
+use tokio::time::Instant;
+
+use crate::credentials::{CredentialError, CredentialCell, Credentials};
+use crate::http::{
+    Answer, AnswerBody, HttpClient, Origin, OriginError, OriginOptions, Outgoing, Segments,
+};
+use crate::images::ImageStore;
+use crate::kind::Kind;
+use crate::{Operation, WireFormat};
+
+/// How long to wait for a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// From the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer.
+    pub idle: Duration,
+    /// For all of it.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What a provider is made of.
+#[derive(Debug)]
+pub struct ProviderSpec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it is; paths of the kind are appended.
+    pub base_url: Uri,
+    /// What kind it is.
+    pub kind: Box<dyn Kind>,
+    /// Who the proxy is to it.
+    pub credentials: Credentials,
+    /// Headers that each request carries, besides those of the kind.
+    pub headers: HeaderMap,
+    /// How it is reached.
+    pub origin: OriginOptions,
+    /// Hosts whose pictures are fetched although they are not public.
+    pub image_hosts: Vec<String>,
+}
+
+/// Why a provider cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// Its address or certificates.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// Its credentials.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// A path that cannot be.
+    #[error("`{0}` cannot stand in a URL; correct the model or the base URL")]
+    Path(String),
+}
+
+/// A provider, ready to be called from any worker.
+#[derive(Debug)]
+pub struct Provider {
+    name: String,
+    kind: Box<dyn Kind>,
+    origin: Origin,
+    base_path: String,
+    credential_header: (HeaderName, &'static str),
+    credentials: CredentialCell,
+    headers: HeaderMap,
+    images: ImageStore,
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// What is asked.
+    pub operation: Operation,
+    /// The deployment's model.
+    pub model: &'a str,
+    /// Whether the answer is wanted as a stream.
+    pub stream: bool,
+    /// The body, in pieces that are sent as they are.
+    pub body: Vec<Bytes>,
+    /// The `x-request-id` under which the provider sees the call.
+    pub request_id: &'a str,
+    /// How long to wait.
+    pub timeouts: &'a Timeouts,
+    /// Headers of the caller that pass to the provider.
+    pub extra_headers: &'a HeaderMap,
+}
+
+impl Provider {
+    /// Sets a provider up. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the address, a certificate or a credential cannot be used.
+    pub fn new(spec: ProviderSpec) -> Result<Self, ProviderError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("llm-proxy/", env!("CARGO_PKG_VERSION"))),
+        );
+        spec.kind.static_headers(&mut headers);
+        headers.extend(spec.headers);
+        let credential_header = spec.kind.credential_header();
+        Ok(Self {
+            origin: Origin::new(&spec.base_url, spec.origin.clone())?,
+            base_path: spec.base_url.path().trim_end_matches('/').to_owned(),
+            credentials: CredentialCell::new(
+                spec.credentials,
+                credential_header.1,
+                spec.origin,
+                &spec.name,
+            )?,
+            credential_header,
+            name: spec.name,
+            kind: spec.kind,
+            headers,
+            images: ImageStore::new(spec.image_hosts),
+        })
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The form in which it takes an operation itself; `None` if it does not offer it.
+    #[must_use]
+    pub fn wire_format(&self, operation: Operation) -> Option<WireFormat> {
+        self.kind.wire_format(operation)
+    }
+
+    /// The model as it stands in the body of a request.
+    #[must_use]
+    pub fn model_name<'m>(&self, operation: Operation, model: &'m str) -> Cow<'m, str> {
+        self.kind.model_name(operation, model)
+    }
+
+    /// Why the proxy cannot identify itself to it at the moment, if it cannot.
+    #[must_use]
+    pub fn credential_fault(&self) -> Option<String> {
+        self.credentials.fault()
+    }
+
+    /// Uploads the pictures of a request where the provider wants them so, and puts their ids in
+    /// their place.
+    ///
+    /// # Errors
+    /// When a picture cannot be fetched or uploaded.
+    pub async fn prepare_images(
+        &self,
+        http: &HttpClient,
+        request: &mut ChatRequest,
+        timeouts: &Timeouts,
+    ) -> Result<(), ApiError> {
+        if self.kind.uploads_images() {
+            self.images.upload_all(self, http, request, timeouts).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls the provider and waits for the head of its answer, whatever its status. A 401 renews
+    /// the token, where there is one, and is tried once more.
+    ///
+    /// # Errors
+    /// When no answer came: no connection, no credential, no byte in time.
+    pub async fn send(&self, http: &HttpClient, call: Call<'_>) -> Result<Answer, ApiError> {
+        let mut headers = self.headers.clone();
+        headers.extend(call.extra_headers.clone());
+        if let Ok(value) = HeaderValue::try_from(call.request_id) {
+            headers.insert("x-request-id", value);
+        }
+        let accept = if call.stream { "text/event-stream" } else { "application/json" };
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        let path = self.kind.path(call.operation, call.model);
+        let body = Segments::new(call.body);
+        self.exchange(http, Method::POST, &path, headers, body, call.timeouts).await
+    }
+
+    /// One HTTP exchange with credentials.
+    pub(crate) async fn exchange(
+        &self,
+        http: &HttpClient,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Segments,
+        timeouts: &Timeouts,
+    ) -> Result<Answer, ApiError> {
+        let deadline = Instant::now() + timeouts.total;
+        let full = format!("{}{path}", self.base_path);
+        let path = PathAndQuery::try_from(full.as_str())
+            .map_err(|_| internal(ProviderError::Path(full)))?;
+        let outgoing = |credential: Option<HeaderValue>| {
+            let mut headers = headers.clone();
+            if let Some(value) = credential {
+                headers.insert(self.credential_header.0.clone(), value);
+            }
+            let (method, path, body) = (method.clone(), path.clone(), body.clone());
+            Outgoing { method, path, headers, body }
+        };
+        let credential = self.credentials.current(http, timeouts).await?;
+        let answer =
+            self.attempt(http, outgoing(credential.clone()), timeouts, deadline).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let Some(renewed) = self.credentials.renew(credential, http, timeouts).await? else {
+            return Ok(answer);
+        };
+        drop(answer);
+        self.attempt(http, outgoing(Some(renewed)), timeouts, deadline).await
+    }
+
+    async fn attempt(
+        &self,
+        http: &HttpClient,
+        outgoing: Outgoing,
+        timeouts: &Timeouts,
+        deadline: Instant,
+    ) -> Result<Answer, ApiError> {
+        let wait = timeouts.first_byte.min(deadline.saturating_duration_since(Instant::now()));
+        let sending = http.send(&self.origin, outgoing, timeouts.connect);
+        let (response, lease) = match tokio::time::timeout(wait, sending).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(error)) => return Err(self.unreachable(&error.to_string())),
+            Err(_) => return Err(self.silent(wait)),
+        };
+        let (parts, incoming) = response.into_parts();
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: AnswerBody::new(incoming, lease, &self.name, timeouts.idle, deadline),
+        })
+    }
+
+    fn unreachable(&self, reason: &str) -> ApiError {
+        ApiError::new(
+            ErrorKind::BadGateway,
+            format!("the provider `{}` could not be reached: {reason}", self.name),
+        )
+        .with_code("provider_unreachable")
+    }
+
+    fn silent(&self, waited: Duration) -> ApiError {
+        ApiError::new(
+            ErrorKind::Timeout,
+            format!("the provider `{}` did not answer within {} ms", self.name, waited.as_millis()),
+        )
+        .with_code("provider_timeout")
+    }
+}
+
+fn internal(error: ProviderError) -> ApiError {
+    ApiError::new(ErrorKind::Internal, error.to_string())
+}
