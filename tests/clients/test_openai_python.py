@@ -77,7 +77,7 @@ def test_streamed(openai_client, model):
 @pytest.mark.parametrize("model", CHAT_MODELS)
 def test_usage_is_not_sent_to_those_who_did_not_ask(openai_client, model):
     chunks = list(ask(openai_client, model, "Привет", stream=True))
-    assert all(chunk.choices for chunk in chunks)
+    assert all(chunk.usage is None for chunk in chunks)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -152,7 +152,10 @@ def test_structured_output(openai_client, model):
 @pytest.mark.parametrize("model", CHAT_MODELS)
 def test_json_object(openai_client, model):
     answer = ask(
-        openai_client, model, "Ответь в JSON", response_format={"type": "json_object"}
+        openai_client,
+        model,
+        '[[sim: text={"город": "Тверь"}]] Ответь в JSON',
+        response_format={"type": "json_object"},
     )
     assert isinstance(json.loads(answer.choices[0].message.content), dict)
 

@@ -1,4 +1,5 @@
-//! llm-proxy itself: key check, metrics and logs as it is by default.
+//! llm-proxy itself, as it is by default but for the line of log per request, which the control does
+//! not write either.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -96,6 +97,8 @@ models:
     deployments: [{{provider: gigachat, model: {GIGACHAT_MODEL}}}]
 identity:
   static_keys: [{{name: bench, key: "{CALLER_KEY}"}}]
+telemetry:
+  access_log: errors
 "#
     )
 }

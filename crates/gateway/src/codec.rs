@@ -201,8 +201,15 @@ pub(crate) struct Watched {
 ///
 /// # Errors
 /// When it is no answer: not JSON, or an error with a status of success.
-pub(crate) fn watch_whole(format: WireFormat, body: &[u8]) -> Result<Watched, ApiError> {
+pub(crate) fn watch_whole(
+    surface: Surface,
+    format: WireFormat,
+    body: &[u8],
+) -> Result<Watched, ApiError> {
     match format {
+        _ if surface == Surface::CountTokens => {
+            anthropic::decode_count_tokens(body).map(|_| Watched::default())
+        }
         WireFormat::OpenAiResponses => {
             let outcome = openai_responses::observe_response(body)?;
             Ok(Watched { usage: outcome.usage, model: Some(outcome.model) })

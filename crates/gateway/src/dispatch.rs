@@ -126,7 +126,7 @@ impl Dispatch<'_> {
                 Err(error) => return Err((exchange, error)),
             };
             exchange.waited += started.elapsed();
-            match codec::watch_whole(format, &body) {
+            match codec::watch_whole(exchange.surface, format, &body) {
                 Ok(watched) => {
                     exchange.usage = watched.usage;
                     exchange.response_model = watched.model;

@@ -1,6 +1,11 @@
 //! The llm-proxy binary: command line, configuration, composition.
 
 mod commands;
+mod compose;
+mod process;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     commands::main()

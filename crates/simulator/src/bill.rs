@@ -79,7 +79,8 @@ pub struct KeyBill {
     pub models: BTreeMap<String, Totals>,
 }
 
-/// All accounts, by key label (see [`key_label`]) prefixed with the provider: `openai:sim-a`.
+/// All accounts, by provider and key: `openai:sim-a`. Keys that do not start with `sim` may be real
+/// and are shown as a hash.
 pub type Accounts = BTreeMap<String, KeyBill>;
 
 #[derive(Debug, Default)]

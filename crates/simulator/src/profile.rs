@@ -1,36 +1,4 @@
 //! The profile: what the simulated world is like, as a YAML or JSON file.
-//!
-//! ```yaml
-//! seed: 7                       # same seed, same world (default 1; --seed overrides)
-//! keys: [sim-prod, sim-test]    # keys accepted; default: any that starts with "sim"
-//! folder: b1gsimfolder          # the Yandex folder that keys belong to
-//! token_ttl_s: 1800             # life of OAuth, IAM and Entra tokens; default: as the real ones
-//! request_log: 1000             # requests kept for /_sim/requests
-//! rate_limit:                   # per key, in fixed minutes; 429 in the provider's shape beyond
-//!   requests_per_minute: 600
-//!   tokens_per_minute: 200000
-//! models:                       # what /models lists; default: a few well-known names
-//!   vllm: [qwen3-32b]
-//! defaults:                     # script keys for every answer
-//!   first_token_ms: 120
-//!   between_ms: 8
-//!   jitter: 0.4
-//! rules:                        # in order; later rules and directives in the prompt win
-//!   - when: {provider: gigachat, model: "GigaChat-2*", every: 10}
-//!     then: {status: 429, retry_after: 2}
-//!   - when: {text: "погода", header: {x-test: slow}}
-//!     then: {first_token_ms: 3000}
-//!   - when: {provider: openai, first: 3}
-//!     then: {status: 500}
-//! ```
-//!
-//! `when` matches if all its members match: `provider` (path prefix name), `model` (a trailing `*`
-//! matches any rest), `text` (part of the last user text), `header` (exact values), then the
-//! counters over requests that matched so far: `first: n` (only the first n), `after: n` (all but
-//! the first n), `every: n` (each n-th), `share: p` (a seeded fraction, 0 to 1).
-//!
-//! `then` and `defaults` take the same keys as a directive `[[sim: key=value; ...]]` in the
-//! last user text: see the crate's documentation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +11,19 @@ use crate::prompt::Prompt;
 use crate::providers::Provider;
 use crate::script::Script;
 
-/// The simulated world's description; see the module for the file format.
+/// The simulated world's description, read from a YAML or JSON file:
+///
+/// ```yaml
+#[doc = include_str!("../profile.example.yaml")]
+/// ```
+///
+/// `when` matches if all its members match: `provider` (path prefix name), `model` (a trailing `*`
+/// matches any rest), `text` (part of the last user text), `header` (exact values), then the
+/// counters over requests that matched so far: `first: n` (only the first n), `after: n` (all but
+/// the first n), `every: n` (each n-th), `share: p` (a seeded fraction, 0 to 1).
+///
+/// `then` and `defaults` take the same keys as a directive `[[sim: key=value; ...]]` in the
+/// last user text: see the [crate].
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Profile {
@@ -186,6 +166,13 @@ mod tests {
         let json = Profile::parse(r#"{"seed":5,"defaults":{"between_ms":8}}"#).expect("json");
         assert_eq!(yaml.seed, Some(5));
         assert_eq!(yaml.defaults, json.defaults);
+    }
+
+    #[test]
+    fn the_documented_example_is_valid() {
+        let profile = Profile::parse(include_str!("../profile.example.yaml")).expect("example");
+        assert_eq!(profile.rules.len(), 3);
+        assert!(profile.rate_limit.is_some() && !profile.models.is_empty());
     }
 
     #[test]

@@ -175,8 +175,10 @@ fn to_api_error(status: u16, said: Said, retry_after: Option<Duration>) -> ApiEr
 /// What a provider's error says.
 #[must_use]
 pub fn decode_error(status: u16, body: &[u8], retry_after: Option<Duration>) -> ApiError {
-    let said = serde_json::from_slice::<ErrorWire>(body).map(Said::from).unwrap_or_default();
-    to_api_error(status, said, retry_after)
+    // Gemini puts its error into a list.
+    let wire = serde_json::from_slice::<ErrorWire>(body)
+        .or_else(|_| serde_json::from_slice::<[ErrorWire; 1]>(body).map(|[wire]| wire));
+    to_api_error(status, wire.map(Said::from).unwrap_or_default(), retry_after)
 }
 
 /// An `error` member where an answer or an event should be: several providers report failures

@@ -1,80 +1,170 @@
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::Path;
 
-use gateway::server::{ConnectionLimits, Server, ServerOptions};
-use gateway::{Deployment, DeploymentOptions, Gateway, Residency, Route, Settings, Snapshot};
-use identity::{KeyDigest, KeyRing, Principal};
-use providers::kind::{self, Kind, OpenAiApis};
-use providers::{
-    Credentials, GigaChatLogin, OriginOptions, Provider, ProviderSpec, Timeouts, TokenSource,
-};
 use simulator::Simulator;
-use telemetry::Metrics;
 
-fn spec(name: &str, base: &str, kind: Box<dyn Kind>, credentials: Credentials) -> ProviderSpec {
-    ProviderSpec {
-        name: name.to_owned(),
-        base_url: base.parse().expect("base"),
-        kind,
-        credentials,
-        headers: http::HeaderMap::new(),
-        origin: OriginOptions::new(),
-        image_hosts: Vec::new(),
-    }
+use super::Failure;
+use crate::process::{self, Process};
+
+/// Key of the demo's callers.
+const KEY: &str = "sk-demo-default";
+/// Base64 of `sim-id:sim-secret`, which the simulated GigaChat takes.
+const GIGACHAT_CREDENTIALS: &str = "c2ltLWlkOnNpbS1zZWNyZXQ=";
+
+/// Each provider of the demo: its name, its models for chat and for embeddings.
+const PROVIDERS: [(&str, &str, Option<&str>); 8] = [
+    ("gigachat", "GigaChat-2-Pro", Some("Embeddings")),
+    ("yandexgpt", "yandexgpt", Some("text-search-doc")),
+    ("qwen", "qwen-plus", Some("text-embedding-v4")),
+    ("cloudru", "ai-sage/GigaChat3-10B-A1.8B", Some("BAAI/bge-m3")),
+    ("vllm", "qwen3-32b", Some("bge-m3")),
+    ("openai", "gpt-4o-mini", Some("text-embedding-3-small")),
+    ("azure", "gpt-4o", Some("text-embedding-3-small")),
+    ("anthropic", "claude-sonnet-4-5", None),
+];
+
+/// Runs simulated providers and a gateway in front of them until told to stop.
+pub(super) fn run(listen: SocketAddr, json: bool) -> Result<(), Failure> {
+    let failed = |error: String| Failure::Failed(error);
+    let folder = tempfile::tempdir().map_err(|error| failed(error.to_string()))?;
+    let simulator = Simulator::start_blocking(simulator::Options::default())
+        .map_err(|error| failed(error.to_string()))?;
+    let file = folder.path().join("llm-proxy.yaml");
+    let key_file = folder.path().join("yandex-key.json");
+    let text = configuration(listen, &simulator.base_url(), &key_file);
+    std::fs::write(&key_file, simulator::YANDEX_SERVICE_ACCOUNT_KEY)
+        .and_then(|()| std::fs::write(&file, text))
+        .map_err(|error| failed(error.to_string()))?;
+    let loaded = config::load(&file).map_err(|faults| failed(faults.to_string()))?;
+    process::init_logs(&loaded.config).map_err(failed)?;
+    let models: Vec<String> =
+        loaded.config.models.iter().map(|model| model.name.clone()).collect();
+    let runtime = process::runtime().map_err(failed)?;
+    runtime
+        .block_on(async {
+            let process = Process::start(loaded, file.clone()).await?;
+            let base_url = format!("http://{}", process.address);
+            let ops_url = format!("http://{}", process.operations);
+            if json {
+                let line = serde_json::json!({
+                    "base_url": base_url,
+                    "admin_url": null,
+                    "ops_url": ops_url,
+                    "simulator_url": simulator.base_url(),
+                    "keys": { "default": KEY },
+                    "models": models,
+                    "data_dir": folder.path(),
+                });
+                println!("{line}");
+            } else {
+                println!("{}", things_to_try(&base_url, &ops_url, &simulator.base_url(), &file));
+            }
+            process.run().await
+        })
+        .map_err(failed)?;
+    simulator.shutdown();
+    Ok(())
 }
 
-pub(super) fn run(listen: SocketAddr, json: bool) -> Result<(), String> {
-    let simulator = Simulator::start_blocking(simulator::Options::default()).map_err(|e| e.to_string())?;
-    let base = simulator.base_url();
-    let metrics = Arc::new(Metrics::new());
-    let all = OpenAiApis { chat: true, responses: true, completions: true, embeddings: true, moderations: true };
-    let most = OpenAiApis { responses: false, moderations: false, ..all };
-    let compatible = |apis| Box::new(kind::OpenAiCompatible { apis, yandex_folder: None, project_id: None });
-    let key = || Credentials::Static("sim-key".to_owned());
-    let specs: Vec<(ProviderSpec, &str, Option<&str>, Residency, bool)> = vec![
-        (spec("openai", &format!("{base}/openai/v1"), compatible(all), key()), "gpt-4o-mini", Some("text-embedding-3-small"), Residency::Global, false),
-        (spec("vllm", &format!("{base}/vllm/v1"), compatible(most), key()), "qwen3-32b", Some("bge-m3"), Residency::OnPremise, true),
-        (spec("qwen", &format!("{base}/qwen/compatible-mode/v1"), compatible(most), key()), "qwen-plus", Some("text-embedding-v4"), Residency::Global, true),
-        (spec("cloudru", &format!("{base}/cloudru/v1"), compatible(most), Credentials::Token(TokenSource::CloudRu { url: format!("{base}/cloudru/api/v1/auth/token"), key_id: "sim-id".into(), secret: "sim-secret".into() })), "ai-sage/GigaChat3-10B-A1.8B", Some("BAAI/bge-m3"), Residency::Russia, true),
-        (spec("azure", &format!("{base}/azure"), Box::new(kind::AzureOpenAi { api_version: Some("2024-10-21".into()), entra: false }), key()), "gpt-4o", Some("text-embedding-3-small"), Residency::Global, false),
-        (spec("anthropic", &format!("{base}/anthropic"), Box::new(kind::Anthropic { version: http::HeaderValue::from_static("2023-06-01"), beta: None }), key()), "claude-sonnet-4-5", None, Residency::Global, false),
-        (spec("gigachat", &format!("{base}/gigachat/api/v1"), Box::new(kind::GigaChat), Credentials::Token(TokenSource::GigaChat { url: format!("{base}/gigachat/api/v2/oauth"), login: GigaChatLogin::Key { credentials: "c2ltLWlkOnNpbS1zZWNyZXQ=".into(), scope: "GIGACHAT_API_PERS".into() } })), "GigaChat-2-Pro", Some("Embeddings"), Residency::Russia, false),
-        (spec("yandexgpt", &format!("{base}/yandex"), Box::new(kind::YandexGpt { folder: "b1gsim".into(), folder_header: http::HeaderValue::from_static("b1gsim"), api_key: true }), key()), "yandexgpt", Some("text-search-doc"), Residency::Russia, false),
-    ];
-    let mut routes = BTreeMap::new();
-    for (spec, model, embeddings, residency, legacy) in specs {
-        let name = spec.name.clone();
-        let provider = Arc::new(Provider::new(spec).map_err(|e| e.to_string())?);
+fn configuration(listen: SocketAddr, simulator: &str, yandex_key: &Path) -> String {
+    let mut text = format!(
+        r#"server: {{listen: "{listen}", ops_listen: "127.0.0.1:0", drain_timeout_s: 10}}
+telemetry: {{access_log: errors, log_level: warn}}
+identity:
+  static_keys:
+    - {{name: default, key: "{KEY}"}}
+providers:
+  gigachat:
+    kind: gigachat
+    base_url: "{simulator}/gigachat/api/v1"
+    auth_url: "{simulator}/gigachat/api/v2/oauth"
+    credentials: "{GIGACHAT_CREDENTIALS}"
+  yandexgpt:
+    kind: yandexgpt
+    base_url: "{simulator}/yandex"
+    iam_url: "{simulator}/yandex/iam/v1/tokens"
+    service_account_key_file: "{key_file}"
+    folder_id: b1gsim
+  cloudru:
+    kind: cloudru
+    base_url: "{simulator}/cloudru/v1"
+    token_url: "{simulator}/cloudru/api/v1/auth/token"
+    key_id: sim-key-id
+    key_secret: sim-key-secret
+  qwen: {{kind: qwen, base_url: "{simulator}/qwen/compatible-mode/v1", api_key: sim-demo}}
+  vllm: {{kind: vllm, base_url: "{simulator}/vllm/v1", api_key: sim-demo}}
+  openai: {{kind: openai, base_url: "{simulator}/openai/v1", api_key: sim-demo}}
+  azure:
+    kind: azure_openai
+    base_url: "{simulator}/azure"
+    api_key: sim-demo
+    api_version: "2024-10-21"
+  anthropic: {{kind: anthropic, base_url: "{simulator}/anthropic", api_key: sim-demo}}
+models:
+  - name: chat
+    deployments:
+      - {{provider: gigachat, model: GigaChat-2-Pro, priority: 1}}
+      - {{provider: vllm, model: qwen3-32b, priority: 2}}
+      - {{provider: openai, model: gpt-4o-mini, priority: 3}}
+  - name: openai-moderation
+    deployments: [{{provider: openai, model: omni-moderation-latest}}]
+"#,
+        key_file = yandex_key.display(),
+    );
+    for (name, chat, embeddings) in PROVIDERS {
         let mut add = |route: String, model: &str| {
-            let deployment = Deployment::new(DeploymentOptions {
-                provider: Arc::clone(&provider), model: model.to_owned(), residency, priority: 1,
-                unsupported: dialects::Unsupported::Emulate, timeouts: Timeouts::default(),
-                default_max_output_tokens: 4096, stream_usage: true, legacy_max_tokens: legacy,
-            }, &metrics);
-            routes.insert(route.clone(), Arc::new(Route::new(route, vec![Arc::new(deployment)])));
+            text.push_str(&format!(
+                "  - name: {route}\n    deployments: [{{provider: {name}, model: \"{model}\"}}]\n"
+            ));
         };
-        add(name.clone(), model);
-        if let Some(embeddings) = embeddings { add(format!("{name}-embeddings"), embeddings); }
-        if name == "openai" { add("openai-moderation".into(), "omni-moderation-latest"); }
+        add(name.to_owned(), chat);
+        if let Some(embeddings) = embeddings {
+            add(format!("{name}-embeddings"), embeddings);
+        }
     }
-    let mut keys = KeyRing::default();
-    keys.add(KeyDigest::of("sk-demo"), Principal { name: "default".into(), models: None });
-    let models: Vec<String> = routes.keys().cloned().collect();
-    let snapshot = Snapshot { settings: Settings::default(), keys, routes, created: 1_700_000_000 };
-    let gateway = Arc::new(Gateway::new(snapshot, metrics));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-    runtime.block_on(async move {
-        let options = ServerOptions { listen, workers: 2, limits: ConnectionLimits::default(), max_connections: 10000, drain_delay: std::time::Duration::ZERO, drain_timeout: std::time::Duration::from_secs(10) };
-        let server = Server::bind(options, None, Arc::clone(&gateway)).map_err(|e| e.to_string())?;
-        let address = server.local_addr().map_err(|e| e.to_string())?;
-        let ops = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| e.to_string())?;
-        let ops_address = ops.local_addr().map_err(|e| e.to_string())?;
-        tokio::spawn(gateway::serve_operations(ops, gateway));
-        let line = serde_json::json!({"base_url": format!("http://{address}"), "ops_url": format!("http://{ops_address}"), "simulator_url": base, "keys": {"default": "sk-demo"}, "models": models, "data_dir": ""});
-        if json { println!("{line}"); } else { println!("{line:#}"); }
-        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(|e| e.to_string())?;
-        server.run(async move { term.recv().await; }).await;
-        Ok(())
-    })
+    text
+}
+
+fn things_to_try(base_url: &str, ops_url: &str, simulator: &str, file: &Path) -> String {
+    format!(
+        r#"llm-proxy runs in front of simulated providers.
+
+  OpenAI base URL     {base_url}/v1
+  Anthropic base URL  {base_url}
+  API key             {KEY}
+  models              chat (GigaChat, then vLLM, then OpenAI), gigachat, yandexgpt, qwen, cloudru,
+                      vllm, openai, azure, anthropic, and NAME-embeddings of each
+  operations          {ops_url}/health/ready, {ops_url}/metrics
+  simulator           {simulator}/_sim/bill, {simulator}/_sim/requests
+  configuration       {file}
+
+Try:
+
+  curl {base_url}/v1/chat/completions -H "Authorization: Bearer {KEY}" \
+    -H "Content-Type: application/json" \
+    -d '{{"model": "gigachat", "messages": [{{"role": "user", "content": "Привет!"}}]}}'
+
+  # the same as a stream, answered by YandexGPT
+  curl -N {base_url}/v1/chat/completions -H "Authorization: Bearer {KEY}" \
+    -H "Content-Type: application/json" \
+    -d '{{"model": "yandexgpt", "stream": true, "messages": [{{"role": "user", "content": "Привет!"}}]}}'
+
+  # Anthropic's API in front of GigaChat
+  curl {base_url}/v1/messages -H "x-api-key: {KEY}" -H "anthropic-version: 2023-06-01" \
+    -H "Content-Type: application/json" \
+    -d '{{"model": "gigachat", "max_tokens": 200, "messages": [{{"role": "user", "content": "Привет!"}}]}}'
+
+  # a provider that fails: the request goes on to the next one (see x-llm-proxy-attempts)
+  curl -i {base_url}/v1/chat/completions -H "Authorization: Bearer {KEY}" \
+    -H "Content-Type: application/json" \
+    -d '{{"model": "chat", "messages": [{{"role": "user", "content": "[[sim: status=500]] Привет!"}}]}}'
+
+  # Python: pip install openai
+  from openai import OpenAI
+  client = OpenAI(base_url="{base_url}/v1", api_key="{KEY}")
+  print(client.chat.completions.create(model="qwen", messages=[{{"role": "user", "content": "Привет!"}}]))
+
+Ctrl-C stops it."#,
+        file = file.display()
+    )
 }

@@ -1,22 +1,52 @@
 //! The command line.
 
+mod check;
 mod demo;
+mod serve;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Where the configuration is looked for when no file is named.
+const DEFAULT_CONFIG: &str = "llm-proxy.yaml";
+
+const NEXT_STEPS: &str = "\
+llm-proxy stands between applications and language models.
+
+  llm-proxy demo                          try it: simulated providers, sample keys
+  llm-proxy serve --config FILE           serve for real
+  llm-proxy check --config FILE           look for faults in a configuration
+  llm-proxy --help                        everything else
+
+There is no llm-proxy.yaml in this directory. Begin with one of examples/, or try the demo.
+";
+
 #[derive(Parser)]
-#[command(name = "llm-proxy", version, about = "A gateway between applications and language models")]
+#[command(
+    name = "llm-proxy",
+    version,
+    about = "A gateway between applications and language models",
+    after_help = "Example: llm-proxy demo"
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Simulated providers, gateway and sample keys in a temporary directory
+    /// Serve callers
+    #[command(after_help = "Example: llm-proxy serve --config llm-proxy.yaml")]
+    Serve {
+        /// The configuration
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+    },
+    /// Simulated providers, gateway and sample keys in a temporary directory; prints what to try
+    #[command(after_help = "Example: llm-proxy demo --listen 127.0.0.1:8080")]
     Demo {
         /// Where callers connect
         #[arg(long, default_value = "127.0.0.1:8080")]
@@ -26,22 +56,64 @@ enum Command {
         json: bool,
     },
     /// The provider simulator alone
+    #[command(after_help = "Example: llm-proxy simulate --listen 127.0.0.1:8090 --seed 7")]
     Simulate(simulator::SimulateArgs),
+    /// Look for faults in a configuration: exit 0, or 2 with file:line and remedy for each
+    #[command(after_help = "Example: llm-proxy check --config llm-proxy.yaml --effective")]
+    Check {
+        /// The configuration
+        #[arg(long, default_value = DEFAULT_CONFIG)]
+        config: PathBuf,
+        /// Print the configuration with all its defaults; secrets are not shown
+        #[arg(long)]
+        effective: bool,
+        /// Print the result as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The JSON Schema of the configuration
+    #[command(after_help = "Example: llm-proxy schema > llm-proxy.schema.json")]
+    Schema,
 }
 
+/// How a command ends other than well.
+pub(crate) enum Failure {
+    /// It could not be done: exit 1.
+    Failed(String),
+    /// It was asked for wrongly, or the configuration is wrong: exit 2.
+    Usage(String),
+}
+
+/// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Demo { listen, json } => demo::run(listen, json),
-        Command::Simulate(arguments) => arguments
-            .options()
-            .map_err(|error| error.to_string())
-            .and_then(|options| simulator::run(options).map_err(|error| error.to_string())),
+        Some(Command::Serve { config }) => serve::run(&config),
+        Some(Command::Demo { listen, json }) => demo::run(listen, json),
+        Some(Command::Simulate(arguments)) => simulate(&arguments),
+        Some(Command::Check { config, effective, json }) => check::run(&config, effective, json),
+        Some(Command::Schema) => {
+            print!("{}", config::schema_json());
+            Ok(())
+        }
+        None if std::path::Path::new(DEFAULT_CONFIG).exists() => {
+            serve::run(std::path::Path::new(DEFAULT_CONFIG))
+        }
+        None => Err(Failure::Usage(NEXT_STEPS.to_owned())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("llm-proxy: {error}");
+        Err(Failure::Failed(reason)) => {
+            eprintln!("llm-proxy: {reason}");
             ExitCode::FAILURE
         }
+        Err(Failure::Usage(reason)) => {
+            eprintln!("{}", reason.trim_end());
+            ExitCode::from(2)
+        }
     }
+}
+
+fn simulate(arguments: &simulator::SimulateArgs) -> Result<(), Failure> {
+    let options = arguments.options().map_err(|error| Failure::Usage(error.to_string()))?;
+    simulator::run(options).map_err(|error| Failure::Failed(error.to_string()))
 }

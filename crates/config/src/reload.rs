@@ -1,0 +1,41 @@
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::types::Config;
+
+/// Keys whose change needs a restart, among those that differ between two configurations.
+#[must_use]
+pub fn restart_required(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (old, new) = (&old.server, &new.server);
+    let differences = [
+        ("server.listen", old.listen != new.listen),
+        ("server.ops_listen", old.ops_listen != new.ops_listen),
+        ("server.workers", old.workers != new.workers),
+        ("server.tls", old.tls != new.tls),
+        ("server.max_header_bytes", old.max_header_bytes != new.max_header_bytes),
+        ("server.max_connections", old.max_connections != new.max_connections),
+        ("server.header_read_timeout_ms", old.header_read_timeout_ms != new.header_read_timeout_ms),
+        ("server.idle_timeout_s", old.idle_timeout_s != new.idle_timeout_s),
+        ("server.unread_timeout_s", old.unread_timeout_s != new.unread_timeout_s),
+        ("server.stream_buffer_bytes", old.stream_buffer_bytes != new.stream_buffer_bytes),
+        ("server.drain_delay_s", old.drain_delay_s != new.drain_delay_s),
+        ("server.drain_timeout_s", old.drain_timeout_s != new.drain_timeout_s),
+    ];
+    differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// What files looked like, to notice when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
+
+impl Fingerprint {
+    /// What `files` look like now.
+    #[must_use]
+    pub fn of(files: &[PathBuf]) -> Self {
+        let look = |file: &PathBuf| {
+            let metadata = file.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        };
+        Self(files.iter().map(|file| (file.clone(), look(file))).collect())
+    }
+}

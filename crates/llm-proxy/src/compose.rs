@@ -1,0 +1,290 @@
+//! Turns a configuration into what runs: providers, routes, keys, listeners.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use config::{Api, Config, ProviderKind, YandexApi};
+use gateway::server::{ConnectionLimits, ServerOptions, TlsFiles};
+use gateway::{
+    AccessLog, BodyLimits, Deployment, DeploymentOptions, Residency, Route, Settings, Snapshot,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use identity::{KeyDigest, KeyRing, Principal};
+use providers::kind::{self, Kind, OpenAiApis};
+use providers::{
+    Credentials, GigaChatLogin, Http2, OriginOptions, Provider, ProviderSpec, ServiceAccountKey,
+    Timeouts, TokenSource,
+};
+use telemetry::Metrics;
+
+/// Why a configuration without a fault still cannot run: a file that changed in between, say.
+pub(crate) type ComposeError = String;
+
+/// Providers that run, with the configuration they were made from: a reload keeps those that did
+/// not change, and their tokens.
+pub(crate) type RunningProviders = BTreeMap<String, (config::Provider, Arc<Provider>)>;
+
+/// Makes everything that requests are served by.
+pub(crate) fn snapshot(
+    config: &Config,
+    metrics: &Metrics,
+    running: &mut RunningProviders,
+) -> Result<Snapshot, ComposeError> {
+    let mut next = RunningProviders::new();
+    for (name, wanted) in &config.providers {
+        let provider = match running.get(name) {
+            Some((same, provider)) if same == wanted => Arc::clone(provider),
+            _ => Arc::new(provider(name, wanted).map_err(|error| format!("providers.{name}: {error}"))?),
+        };
+        next.insert(name.clone(), (wanted.clone(), provider));
+    }
+    let routes = config.models.iter().map(|model| {
+        let deployments = model.deployments.iter().filter_map(|deployment| {
+            let (settings, provider) = next.get(&deployment.provider)?;
+            let options = deployment_options(deployment, settings, provider);
+            Some(Arc::new(Deployment::new(options, metrics)))
+        });
+        let route = Route::new(model.name.clone(), deployments.collect());
+        (model.name.clone(), Arc::new(route))
+    });
+    let snapshot = Snapshot {
+        settings: settings(config),
+        keys: keys(config)?,
+        routes: routes.collect(),
+        created: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    };
+    *running = next;
+    Ok(snapshot)
+}
+
+fn deployment_options(
+    deployment: &config::Deployment,
+    settings: &config::Provider,
+    provider: &Arc<Provider>,
+) -> DeploymentOptions {
+    DeploymentOptions {
+        provider: Arc::clone(provider),
+        model: deployment.model.clone(),
+        residency: match settings.resolved_residency() {
+            config::Residency::Global => Residency::Global,
+            config::Residency::Russia => Residency::Russia,
+            config::Residency::OnPremise => Residency::OnPremise,
+        },
+        priority: deployment.priority,
+        unsupported: match deployment.unsupported.unwrap_or(settings.unsupported) {
+            config::Unsupported::Strict => dialects::Unsupported::Strict,
+            config::Unsupported::Drop => dialects::Unsupported::Drop,
+            config::Unsupported::Emulate => dialects::Unsupported::Emulate,
+        },
+        timeouts: timeouts(deployment.timeouts.unwrap_or(settings.timeouts)),
+        default_max_output_tokens: deployment.default_max_output_tokens,
+        stream_usage: deployment.stream_usage,
+        legacy_max_tokens: deployment
+            .legacy_max_tokens
+            .unwrap_or(settings.default_legacy_max_tokens()),
+    }
+}
+
+fn timeouts(config: config::Timeouts) -> Timeouts {
+    Timeouts {
+        connect: Duration::from_millis(config.connect_ms),
+        first_byte: Duration::from_millis(config.first_byte_ms),
+        idle: Duration::from_millis(config.idle_ms),
+        total: Duration::from_millis(config.total_ms),
+    }
+}
+
+fn header(value: &str) -> Result<HeaderValue, ComposeError> {
+    HeaderValue::try_from(value).map_err(|_| "a value holds characters that no header can".into())
+}
+
+fn provider(name: &str, config: &config::Provider) -> Result<Provider, ComposeError> {
+    let mut headers = HeaderMap::new();
+    for (header_name, value) in &config.headers {
+        let header_name = HeaderName::try_from(header_name).map_err(|error| error.to_string())?;
+        let mut value = header(value.expose())?;
+        value.set_sensitive(true);
+        headers.insert(header_name, value);
+    }
+    let base_url = config.resolved_base_url();
+    let spec = ProviderSpec {
+        name: name.to_owned(),
+        base_url: base_url.parse().map_err(|_| format!("`{base_url}` is not a URL"))?,
+        kind: provider_kind(config)?,
+        credentials: credentials(config)?,
+        headers,
+        origin: OriginOptions {
+            http2: match config.http2 {
+                config::Http2::Auto => Http2::Auto,
+                config::Http2::Never => Http2::Never,
+                config::Http2::PriorKnowledge => Http2::PriorKnowledge,
+            },
+            ca_bundle: config.ca_bundle.clone(),
+            client_certificate: config
+                .client_certificate
+                .clone()
+                .zip(config.client_key.clone()),
+            max_idle: config.max_idle_connections,
+            idle_timeout: Duration::from_secs(config.idle_connection_s),
+        },
+        image_hosts: config.image_hosts.clone(),
+    };
+    Provider::new(spec).map_err(|error| error.to_string())
+}
+
+fn provider_kind(config: &config::Provider) -> Result<Box<dyn Kind>, ComposeError> {
+    let folder = config.folder_id.clone().unwrap_or_default();
+    Ok(match config.kind {
+        ProviderKind::AzureOpenAi => Box::new(kind::AzureOpenAi {
+            api_version: config.api_version.clone(),
+            entra: config.entra.is_some(),
+        }),
+        ProviderKind::Anthropic => Box::new(kind::Anthropic {
+            version: header(config.version.as_deref().unwrap_or("2023-06-01"))?,
+            beta: config.beta.as_deref().map(header).transpose()?,
+        }),
+        ProviderKind::GigaChat => Box::new(kind::GigaChat),
+        ProviderKind::YandexGpt if config.resolved_api() == YandexApi::Native => {
+            Box::new(kind::YandexGpt {
+                folder_header: header(&folder)?,
+                folder,
+                api_key: config.api_key.is_some(),
+            })
+        }
+        _ => {
+            let apis = config.resolved_apis();
+            let offers = |api| apis.contains(&api);
+            Box::new(kind::OpenAiCompatible {
+                apis: OpenAiApis {
+                    chat: offers(Api::ChatCompletions),
+                    responses: offers(Api::Responses),
+                    completions: offers(Api::Completions),
+                    embeddings: offers(Api::Embeddings),
+                    moderations: offers(Api::Moderations),
+                },
+                yandex_folder: config.folder_id.clone(),
+                project_id: config.project_id.as_deref().map(header).transpose()?,
+            })
+        }
+    })
+}
+
+fn credentials(config: &config::Provider) -> Result<Credentials, ComposeError> {
+    let secret = |secret: &Option<config::Secret>| {
+        secret.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default()
+    };
+    let url = config.resolved_token_url();
+    if config.api_key.is_some() {
+        return Ok(Credentials::Static(secret(&config.api_key)));
+    }
+    if config.iam_token.is_some() {
+        return Ok(Credentials::Static(secret(&config.iam_token)));
+    }
+    if let Some(file) = &config.service_account_key_file {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        let key: ServiceAccountKey = serde_json::from_str(&text)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        return Ok(Credentials::Token(TokenSource::YandexIam { url, key }));
+    }
+    if config.credentials.is_some() {
+        let login = GigaChatLogin::Key {
+            credentials: secret(&config.credentials),
+            scope: config.resolved_scope().to_owned(),
+        };
+        return Ok(Credentials::Token(TokenSource::GigaChat { url, login }));
+    }
+    if let Some(user) = &config.user {
+        let login =
+            GigaChatLogin::Password { user: user.clone(), password: secret(&config.password) };
+        return Ok(Credentials::Token(TokenSource::GigaChat { url, login }));
+    }
+    if let Some(key_id) = &config.key_id {
+        let (key_id, secret) = (key_id.clone(), secret(&config.key_secret));
+        return Ok(Credentials::Token(TokenSource::CloudRu { url, key_id, secret }));
+    }
+    if let Some(entra) = &config.entra {
+        return Ok(Credentials::Token(TokenSource::Entra {
+            url: entra.token_url.clone(),
+            client_id: entra.client_id.clone(),
+            client_secret: entra.client_secret.expose().to_owned(),
+            scope: entra.scope.clone(),
+        }));
+    }
+    Ok(Credentials::None)
+}
+
+fn keys(config: &Config) -> Result<KeyRing, ComposeError> {
+    let mut ring = KeyRing::default();
+    for key in &config.identity.static_keys {
+        let digest = match (&key.key, &key.key_sha256) {
+            (Some(secret), _) => Some(KeyDigest::of(secret.expose())),
+            (None, Some(hex)) => KeyDigest::from_hex(hex),
+            (None, None) => None,
+        };
+        let digest = digest.ok_or_else(|| format!("the key `{}` cannot be read", key.name))?;
+        let principal = Principal { name: key.name.clone(), models: key.models.clone() };
+        if !ring.add(digest, principal) {
+            return Err(format!("the key `{}` is the same as another; change one", key.name));
+        }
+    }
+    Ok(ring)
+}
+
+fn settings(config: &Config) -> Settings {
+    let server = &config.server;
+    let hsts = server.tls.as_ref().map(|tls| tls.hsts_max_age_s).filter(|seconds| *seconds > 0);
+    Settings {
+        body: BodyLimits {
+            max_bytes: server.max_body_bytes,
+            max_json_depth: server.max_json_depth,
+            read_timeout: Duration::from_millis(server.body_read_timeout_ms),
+        },
+        max_answer_bytes: server.max_answer_bytes,
+        heartbeat_interval: Duration::from_millis(server.heartbeat_interval_ms),
+        hsts: hsts.and_then(|seconds| {
+            HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok()
+        }),
+        expose_server_timing: server.expose_server_timing,
+        access_log: match config.telemetry.access_log {
+            config::AccessLog::All => AccessLog::All,
+            config::AccessLog::Errors => AccessLog::Errors,
+            config::AccessLog::Off => AccessLog::Off,
+        },
+    }
+}
+
+/// How the server listens.
+pub(crate) fn server_options(config: &Config) -> Result<ServerOptions, ComposeError> {
+    let server = &config.server;
+    let listen = server
+        .listen
+        .parse()
+        .map_err(|_| format!("server.listen: `{}` is no address", server.listen))?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Ok(ServerOptions {
+        listen,
+        workers: if server.workers == 0 { cores } else { server.workers },
+        limits: ConnectionLimits {
+            max_header_bytes: server.max_header_bytes,
+            header_read_timeout: Duration::from_millis(server.header_read_timeout_ms),
+            idle_timeout: Duration::from_secs(server.idle_timeout_s),
+            unread_timeout: Duration::from_secs(server.unread_timeout_s),
+            write_buffer_bytes: server.stream_buffer_bytes,
+            ..ConnectionLimits::default()
+        },
+        max_connections: server.max_connections,
+        drain_delay: Duration::from_secs(server.drain_delay_s),
+        drain_timeout: Duration::from_secs(server.drain_timeout_s),
+    })
+}
+
+/// Where the certificate is.
+pub(crate) fn tls_files(config: &Config) -> Option<TlsFiles> {
+    config.server.tls.as_ref().map(|tls| TlsFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        allow_tls12: tls.allow_tls12,
+    })
+}

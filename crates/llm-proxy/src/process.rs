@@ -1,0 +1,188 @@
+//! A gateway that runs: listeners, reload, signals, the end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Config, Fingerprint, Loaded};
+use gateway::Gateway;
+use gateway::server::{Server, TlsIdentity};
+use telemetry::Metrics;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::compose::{self, RunningProviders};
+
+/// How often files are looked at for changes.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A gateway whose listeners are bound.
+pub(crate) struct Process {
+    server: Server,
+    gateway: Arc<Gateway>,
+    tls: Option<TlsIdentity>,
+    reload: Reload,
+    /// Where callers connect.
+    pub(crate) address: std::net::SocketAddr,
+    /// Where operations are.
+    pub(crate) operations: std::net::SocketAddr,
+}
+
+impl Process {
+    /// Binds everything. Must run within a tokio runtime.
+    pub(crate) async fn start(loaded: Loaded, file: PathBuf) -> Result<Self, String> {
+        let metrics = Arc::new(Metrics::new());
+        let mut providers = RunningProviders::new();
+        let snapshot = compose::snapshot(&loaded.config, &metrics, &mut providers)?;
+        let tls = compose::tls_files(&loaded.config)
+            .map(TlsIdentity::open)
+            .transpose()
+            .map_err(|error| format!("server.tls: {error}"))?;
+        let gateway = Arc::new(Gateway::new(snapshot, Arc::clone(&metrics)));
+        let options = compose::server_options(&loaded.config)?;
+        let listen = options.listen;
+        let server = Server::bind(options, tls.clone(), Arc::clone(&gateway))
+            .map_err(|error| format!("server.listen: {listen} cannot be bound: {error}"))?;
+        let operations_address = &loaded.config.server.ops_listen;
+        let operations = tokio::net::TcpListener::bind(operations_address.as_str())
+            .await
+            .map_err(|error| {
+                format!("server.ops_listen: {operations_address} cannot be bound: {error}")
+            })?;
+        let text = |error: std::io::Error| error.to_string();
+        let address = server.local_addr().map_err(text)?;
+        let operations_address = operations.local_addr().map_err(text)?;
+        tokio::spawn(gateway::serve_operations(operations, Arc::clone(&gateway)));
+        let reload = Reload { file, loaded, providers, metrics, gateway: Arc::clone(&gateway) };
+        Ok(Self { server, gateway, tls, reload, address, operations: operations_address })
+    }
+
+    /// Serves until SIGTERM or SIGINT, and drains. Whether all requests finished in time.
+    pub(crate) async fn run(self) -> Result<bool, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let mut terminate = signal(SignalKind::terminate()).map_err(text)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(text)?;
+        let hangup = signal(SignalKind::hangup()).map_err(text)?;
+        tracing::info!(
+            event = "ready",
+            address = %self.address,
+            operations = %self.operations,
+            models = self.gateway.snapshot().routes.len(),
+            "llm-proxy is ready"
+        );
+        let watching = tokio::spawn(watch(self.reload, self.tls, hangup));
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!(event = "draining", "asked to stop");
+        };
+        let finished = self.server.run(stop).await;
+        watching.abort();
+        tracing::info!(event = "stopped", all_finished = finished, "llm-proxy has stopped");
+        Ok(finished)
+    }
+}
+
+/// Takes new configurations: on SIGHUP, and when a file has changed.
+async fn watch(
+    mut reload: Reload,
+    tls: Option<TlsIdentity>,
+    mut hangup: tokio::signal::unix::Signal,
+) {
+    let mut seen = Fingerprint::of(&reload.loaded.files);
+    let mut certificate = tls.as_ref().and_then(|tls| tls.modified().ok());
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    loop {
+        let asked = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        if let Some(tls) = &tls {
+            let modified = tls.modified().ok();
+            if asked || (modified.is_some() && modified != certificate) {
+                certificate = modified;
+                match tls.reload() {
+                    Ok(()) => tracing::info!(event = "certificate_reloaded", "new certificate"),
+                    Err(error) => tracing::error!(%error, "the certificate was not replaced"),
+                }
+            }
+        }
+        let now = Fingerprint::of(&reload.loaded.files);
+        if asked || now != seen {
+            seen = now;
+            reload.take();
+            seen = match Fingerprint::of(&reload.loaded.files) {
+                // A new include is watched from now on.
+                files if files != seen => files,
+                _ => seen,
+            };
+        }
+    }
+}
+
+/// What a reload needs.
+struct Reload {
+    file: PathBuf,
+    loaded: Loaded,
+    providers: RunningProviders,
+    metrics: Arc<Metrics>,
+    gateway: Arc<Gateway>,
+}
+
+impl Reload {
+    /// Takes the file as it is now, whole or not at all.
+    fn take(&mut self) {
+        match self.try_take(&self.file.clone()) {
+            Ok(()) => {
+                self.metrics.count_reload(true);
+                tracing::info!(
+                    event = "config_applied",
+                    models = self.loaded.config.models.len(),
+                    "the new configuration is in force"
+                );
+            }
+            Err(reason) => {
+                self.metrics.count_reload(false);
+                tracing::error!(
+                    event = "config_refused",
+                    reason,
+                    "the new configuration was refused; the old one stays"
+                );
+            }
+        }
+    }
+
+    fn try_take(&mut self, file: &Path) -> Result<(), String> {
+        let loaded = config::load(file).map_err(|faults| faults.to_string())?;
+        let fixed = config::restart_required(&self.loaded.config, &loaded.config);
+        if !fixed.is_empty() {
+            return Err(format!("{} can change only with a restart", fixed.join(", ")));
+        }
+        let snapshot = compose::snapshot(&loaded.config, &self.metrics, &mut self.providers)?;
+        telemetry::set_log_level(&loaded.config.telemetry.log_level)
+            .map_err(|error| format!("telemetry.log_level: {error}"))?;
+        self.gateway.publish(snapshot);
+        self.loaded = loaded;
+        Ok(())
+    }
+}
+
+/// Sets logging up as the configuration says.
+pub(crate) fn init_logs(config: &Config) -> Result<(), String> {
+    let format = match config.telemetry.log_format {
+        config::LogFormat::Json => telemetry::LogFormat::Json,
+        config::LogFormat::Text => telemetry::LogFormat::Text,
+    };
+    telemetry::init_logs(format, &config.telemetry.log_level)
+        .map_err(|error| format!("telemetry: {error}"))
+}
+
+/// The runtime of the main thread: it accepts connections and watches files; requests have
+/// threads of their own.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())
+}
