@@ -1,18 +1,19 @@
 //! YAML as a tree of JSON values that remembers where each stood, with references to the
 //! environment and included files put in their place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 use serde_json::{Map, Number, Value};
 
 use crate::fault::Fault;
+use crate::yaml::{self, Data, Node, Position};
 
-/// Deepest nesting of a file.
-const MAX_DEPTH: usize = 64;
 /// Largest file, in bytes.
 const MAX_FILE: u64 = 4 << 20;
+/// Most files of a configuration, each counted as often as it is included.
+const MAX_FILES: usize = 100;
 
 /// Looks up a variable of the environment.
 pub type Environment<'e> = dyn Fn(&str) -> Option<String> + 'e;
@@ -32,8 +33,10 @@ pub(crate) struct Document {
     /// Where each value stood, by its path (`models[0].name`).
     places: HashMap<String, Place>,
     /// Paths whose text came from the environment, and may stand for a number.
-    referenced: HashMap<String, ()>,
+    referenced: HashSet<String>,
     pub(crate) faults: Vec<Fault>,
+    /// Something could not be read at all, so that what is missing says nothing.
+    pub(crate) unreadable: bool,
     /// All files that it was read from.
     pub(crate) files: Vec<PathBuf>,
 }
@@ -60,163 +63,180 @@ impl Document {
     }
 
     pub(crate) fn is_referenced(&self, path: &str) -> bool {
-        self.referenced.contains_key(path)
+        self.referenced.contains(path)
     }
 
     /// Reads a file and those it includes.
     pub(crate) fn read(path: &Path, environment: &Environment<'_>) -> Self {
         let mut document = Self { value: Value::Object(Map::new()), ..Self::default() };
-        document.include(path, environment, &mut Vec::new());
+        document.include(path, None, environment, &mut Vec::new());
         document
     }
 
     /// Reads `text`, which may not include files.
     pub(crate) fn parse(name: &str, text: &str, environment: &Environment<'_>) -> Self {
-        let mut document = Self { files: vec![PathBuf::from(name)], ..Self::default() };
-        document.value = document.tree(name, text, environment);
-        if document.value.get("include").is_some() {
-            let fault = document.fault_at("include", "`include` needs a file; use load()");
+        let mut document = Self {
+            value: Value::Object(Map::new()),
+            files: vec![PathBuf::from(name)],
+            ..Self::default()
+        };
+        let tree = document.tree(name, text, environment);
+        if tree.contains_key("include") {
+            let fault = document.fault_at("include", "this text is not in a file; remove it");
             document.faults.push(fault);
         }
+        document.value = Value::Object(tree);
         document
     }
 
-    fn include(&mut self, path: &Path, environment: &Environment<'_>, open: &mut Vec<PathBuf>) {
+    /// Reads a file that stands at `named` in another.
+    fn include(
+        &mut self,
+        path: &Path,
+        named: Option<Place>,
+        environment: &Environment<'_>,
+        open: &mut Vec<PathBuf>,
+    ) {
         let name = shown(path);
-        let file_fault = |message: String| Fault {
-            file: name.clone(),
-            line: 0,
-            column: 0,
-            path: String::new(),
-            message,
-        };
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if open.contains(&canonical) {
-            self.faults.push(file_fault("this file includes itself; remove the `include`".into()));
-            return;
-        }
-        self.files.push(path.to_owned());
-        let too_large = path.metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE);
-        let text = match std::fs::read_to_string(path) {
-            Ok(_) if too_large => {
-                self.faults.push(file_fault("the file is larger than 4 MiB".into()));
-                return;
-            }
+        let refusal = if open.contains(&canonical) {
+            Some(format!("{name} includes itself; remove it from the list"))
+        } else if self.files.len() >= MAX_FILES {
+            Some(format!("more than {MAX_FILES} files are included; join some"))
+        } else {
+            None
+        };
+        let text = match refusal.map_or_else(|| bounded_text(path), Err) {
             Ok(text) => text,
-            Err(error) => {
-                self.faults.push(file_fault(format!(
-                    "the file cannot be read: {error}; name another with --config"
-                )));
+            Err(message) => {
+                self.unreadable = true;
+                let fault = match named {
+                    Some(Place { file, line, column }) => {
+                        Fault { file, line, column, path: "include".to_owned(), message }
+                    }
+                    None => Fault {
+                        file: name,
+                        line: 0,
+                        column: 0,
+                        path: String::new(),
+                        message: format!("{message}; name another with --config"),
+                    },
+                };
+                self.files.push(path.to_owned());
+                self.faults.push(fault);
                 return;
             }
         };
+        self.files.push(path.to_owned());
         let mut tree = self.tree(&name, &text, environment);
-        let included = tree.as_object_mut().and_then(|members| members.remove("include"));
-        self.merge(tree);
-        let Some(included) = included else { return };
-        let names: Option<Vec<&str>> =
-            included.as_array().and_then(|names| names.iter().map(Value::as_str).collect());
-        let Some(names) = names else {
-            let fault = self.fault_at("include", "`include` must be a list of file names");
-            self.faults.push(fault);
-            return;
+        let included = tree.remove("include");
+        let places: Vec<Option<Place>> = included
+            .as_ref()
+            .and_then(Value::as_array)
+            .map(|names| {
+                let place = |number| self.places.get(&format!("include[{number}]")).cloned();
+                (0..names.len()).map(place).collect()
+            })
+            .unwrap_or_default();
+        let names: Option<Vec<&str>> = match &included {
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Array(names)) => names.iter().map(Value::as_str).collect(),
+            Some(_) => None,
         };
+        if names.is_none() {
+            let message = "must be a list of file names, such as [models.yaml]";
+            let fault = self.fault_at("include", message);
+            self.faults.push(fault);
+        }
+        let mut whole = std::mem::take(&mut self.value);
+        if let Value::Object(members) = &mut whole {
+            self.merge(members, tree, "");
+        }
+        self.value = whole;
         open.push(canonical);
         let folder = path.parent().unwrap_or(Path::new("."));
-        for name in names {
-            self.include(&folder.join(name), environment, open);
+        for (name, place) in names.into_iter().flatten().zip(places) {
+            self.include(&folder.join(name), place, environment, open);
         }
         open.pop();
     }
 
-    /// Adds an included tree: maps are joined, lists appended; what stands twice is a fault.
-    fn merge(&mut self, tree: Value) {
-        let Value::Object(added) = tree else { return };
-        for (key, value) in added {
-            let existing = self.value.as_object_mut().and_then(|members| members.get_mut(&key));
-            match (existing, value) {
+    /// Adds the tree of a further file: maps are joined, lists appended, and what else stands in
+    /// two files is a fault.
+    fn merge(&mut self, members: &mut Map<String, Value>, more: Map<String, Value>, path: &str) {
+        for (key, value) in more {
+            let inner = joined(path, &key);
+            match (members.get_mut(&key), value) {
+                (None | Some(Value::Null), value) => {
+                    members.insert(key, value);
+                }
+                (Some(_), Value::Null) => {}
                 (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
                 (Some(Value::Object(members)), Value::Object(more)) => {
-                    let twice: Vec<String> = more
-                        .iter()
-                        .filter(|(name, _)| members.contains_key(*name))
-                        .map(|(name, _)| format!("{key}.{name}"))
-                        .collect();
-                    members.extend(more);
-                    for path in twice {
-                        let message = "this key stands in two files; keep one of them";
-                        let fault = self.fault_at(&path, message);
-                        self.faults.push(fault);
-                    }
+                    self.merge(members, more, &inner);
                 }
                 (Some(_), _) => {
-                    let fault = self.fault_at(&key, "this key stands in two files; keep one");
+                    let message = "this key stands in two files; keep one of them";
+                    let fault = self.fault_at(&inner, message);
                     self.faults.push(fault);
-                }
-                (None, value) => {
-                    if let Some(members) = self.value.as_object_mut() {
-                        members.insert(key, value);
-                    }
                 }
             }
         }
     }
 
-    fn tree(&mut self, file: &str, text: &str, environment: &Environment<'_>) -> Value {
-        let documents = match MarkedYaml::load_from_str(text) {
-            Ok(documents) => documents,
-            Err(error) => {
-                let message = error.to_string();
-                let (line, column) = position_in(&message);
-                self.faults.push(Fault {
-                    file: file.to_owned(),
-                    line,
-                    column,
-                    path: String::new(),
-                    message: format!("this is not YAML: {message}"),
-                });
-                return Value::Object(Map::new());
-            }
-        };
+    fn tree(
+        &mut self,
+        file: &str,
+        text: &str,
+        environment: &Environment<'_>,
+    ) -> Map<String, Value> {
+        let (root, problems) = yaml::parse(text);
+        self.unreadable |= root.is_none() && !problems.is_empty();
+        for problem in problems {
+            self.faults.push(Fault {
+                file: file.to_owned(),
+                line: problem.at.line,
+                column: problem.at.column,
+                path: String::new(),
+                message: problem.message,
+            });
+        }
+        let Some(root) = root else { return Map::new() };
+        let whole = std::mem::take(&mut self.value);
         let mut reader = Reader { document: self, file, environment };
-        match documents.as_slice() {
-            [] => Value::Object(Map::new()),
-            [only] => match reader.value(only, "", 0) {
-                Value::Null => Value::Object(Map::new()),
-                value @ Value::Object(_) => value,
-                _ => {
-                    let fault = self.fault_at("", "the configuration must be a map of keys");
-                    self.faults.push(fault);
-                    Value::Object(Map::new())
-                }
-            },
+        let value = reader.value(root, "", Some(&whole));
+        self.value = whole;
+        match value {
+            Value::Null => Map::new(),
+            Value::Object(members) => members,
             _ => {
-                self.faults.push(Fault {
-                    file: file.to_owned(),
-                    line: 0,
-                    column: 0,
-                    path: String::new(),
-                    message: "the file holds several YAML documents; keep one".to_owned(),
-                });
-                Value::Object(Map::new())
+                self.unreadable = true;
+                let fault = self.fault_at("", "the configuration must be a map of keys");
+                self.faults.push(fault);
+                Map::new()
             }
         }
     }
 }
 
-/// The line and column that the parser's message names.
-fn position_in(message: &str) -> (usize, usize) {
-    let number_after = |word: &str| {
-        let rest = &message[message.find(word)? + word.len()..];
-        let digits: String =
-            rest.chars().skip_while(|c| *c == ' ').take_while(char::is_ascii_digit).collect();
-        digits.parse().ok()
-    };
-    (number_after("line").unwrap_or(0), number_after("column").unwrap_or(0))
+/// The text of a file, if it is one and not too large. Pipes and devices may have no end.
+fn bounded_text(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", shown(path));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("{} is larger than 4 MiB", shown(path)));
+    }
+    String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", shown(path)))
 }
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 struct Reader<'r> {
@@ -226,66 +246,41 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn value(&mut self, node: &MarkedYaml<'_>, path: &str, depth: usize) -> Value {
-        let start = node.span.start;
-        self.document.places.insert(
-            path.to_owned(),
-            Place { file: self.file.to_owned(), line: start.line(), column: start.col() + 1 },
-        );
-        if depth > MAX_DEPTH {
-            self.fault(path, "this is nested too deeply");
-            return Value::Null;
-        }
-        match &node.data {
-            YamlData::Value(scalar) => self.scalar(scalar, path),
-            YamlData::Representation(text, ..) => self.text(text, path),
-            YamlData::Sequence(items) => {
-                // A list of an included file goes on where the list of the files before it ends.
-                let before = self.document.value.get(path).and_then(Value::as_array);
-                let offset = before.map_or(0, Vec::len);
+    /// `before` is what files read earlier have at the same path: lists go on where theirs end.
+    fn value(&mut self, node: Node, path: &str, before: Option<&Value>) -> Value {
+        self.stands(path, node.at);
+        match node.data {
+            Data::Null => Value::Null,
+            Data::Bool(value) => Value::Bool(value),
+            Data::Integer(value) => Value::Number(value.into()),
+            Data::Float(value) => Number::from_f64(value).map_or(Value::Null, Value::Number),
+            Data::Text(text) => self.text(&text, path),
+            Data::List(items) => {
+                let offset = before.and_then(Value::as_array).map_or(0, Vec::len);
+                let items = items.into_iter().enumerate();
                 items
-                    .iter()
-                    .enumerate()
                     .map(|(number, item)| {
-                        let inner = format!("{path}[{}]", offset + number);
-                        self.value(item, &inner, depth + 1)
+                        self.value(item, &format!("{path}[{}]", offset + number), None)
                     })
                     .collect()
             }
-            YamlData::Mapping(members) => {
+            Data::Map(entries) => {
                 let mut map = Map::new();
-                for (key, value) in members {
-                    let name = match &key.data {
-                        YamlData::Value(Scalar::String(name)) => name.to_string(),
-                        YamlData::Representation(name, ..) => name.to_string(),
-                        YamlData::Value(Scalar::Integer(number)) => number.to_string(),
-                        _ => {
-                            self.fault(path, "a key must be a text");
-                            continue;
-                        }
-                    };
-                    let inner =
-                        if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    let value = self.value(value, &inner, depth + 1);
-                    let start = key.span.start;
-                    self.document.places.insert(
-                        inner,
-                        Place {
-                            file: self.file.to_owned(),
-                            line: start.line(),
-                            column: start.col() + 1,
-                        },
-                    );
-                    map.insert(name, value);
+                for (key, value) in entries {
+                    let inner = joined(path, &key.name);
+                    let before = before.and_then(|before| before.get(&key.name));
+                    let value = self.value(value, &inner, before);
+                    self.stands(&inner, key.at);
+                    map.insert(key.name, value);
                 }
                 Value::Object(map)
             }
-            YamlData::Tagged(_, inner) => self.value(inner, path, depth + 1),
-            YamlData::Alias(_) | YamlData::BadValue => {
-                self.fault(path, "this cannot be read; write the value itself");
-                Value::Null
-            }
         }
+    }
+
+    fn stands(&mut self, path: &str, at: Position) {
+        let place = Place { file: self.file.to_owned(), line: at.line, column: at.column };
+        self.document.places.insert(path.to_owned(), place);
     }
 
     fn fault(&mut self, path: &str, message: impl Into<String>) {
@@ -293,23 +288,11 @@ impl Reader<'_> {
         self.document.faults.push(fault);
     }
 
-    fn scalar(&mut self, scalar: &Scalar<'_>, path: &str) -> Value {
-        match scalar {
-            Scalar::Null => Value::Null,
-            Scalar::Boolean(value) => Value::Bool(*value),
-            Scalar::Integer(value) => Value::Number((*value).into()),
-            Scalar::FloatingPoint(value) => {
-                Number::from_f64(value.into_inner()).map_or(Value::Null, Value::Number)
-            }
-            Scalar::String(text) => self.text(text, path),
-        }
-    }
-
     /// Puts the environment's values in the place of `${NAME}`, `${NAME:-default}` and
     /// `os.environ/NAME`. `$${` stands for `${` itself.
     fn text(&mut self, text: &str, path: &str) -> Value {
         if let Some(name) = text.strip_prefix("os.environ/") {
-            self.document.referenced.insert(path.to_owned(), ());
+            self.document.referenced.insert(path.to_owned());
             return Value::String(self.variable(name, None, path));
         }
         if !text.contains("${") {
@@ -334,7 +317,7 @@ impl Reader<'_> {
                 Some((name, default)) => (name, Some(default)),
                 None => (&inner[..end], None),
             };
-            self.document.referenced.insert(path.to_owned(), ());
+            self.document.referenced.insert(path.to_owned());
             result.push_str(&self.variable(name, default, path));
             rest = &inner[end + 1..];
         }
@@ -350,8 +333,10 @@ impl Reader<'_> {
             (None, None) => {
                 self.fault(
                     path,
-                    format!("the environment variable `{name}` is not set; set it, or write \
-                             `${{{name}:-default}}`"),
+                    format!(
+                        "the environment variable `{name}` is not set; set it, or write \
+                             `${{{name}:-default}}`"
+                    ),
                 );
                 String::new()
             }

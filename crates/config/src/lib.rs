@@ -12,6 +12,7 @@ mod reload;
 mod semantics;
 mod structure;
 mod types;
+mod yaml;
 
 use std::path::{Path, PathBuf};
 
@@ -48,11 +49,7 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
 ///
 /// # Errors
 /// Every fault at once.
-pub fn load_text(
-    name: &str,
-    text: &str,
-    environment: &Environment<'_>,
-) -> Result<Loaded, Faults> {
+pub fn load_text(name: &str, text: &str, environment: &Environment<'_>) -> Result<Loaded, Faults> {
     finish(Document::parse(name, text, environment))
 }
 
@@ -96,6 +93,10 @@ fn finish(mut document: Document) -> Result<Loaded, Faults> {
     let mut faults = std::mem::take(&mut document.faults);
     faults.extend(structural);
     let sound = faults.is_empty();
+    if document.unreadable {
+        faults.sort();
+        return Err(Faults(faults));
+    }
     match serde_json::from_value::<Config>(document.value.clone()) {
         Ok(config) => {
             faults.extend(semantics::check(&config, &document));

@@ -122,11 +122,7 @@ impl Checker<'_> {
             ("user", provider.user.is_some(), GigaChat),
             ("password", provider.password.is_some(), GigaChat),
             ("iam_token", provider.iam_token.is_some(), YandexGpt),
-            (
-                "service_account_key_file",
-                provider.service_account_key_file.is_some(),
-                YandexGpt,
-            ),
+            ("service_account_key_file", provider.service_account_key_file.is_some(), YandexGpt),
             ("iam_url", provider.iam_url.is_some(), YandexGpt),
             ("folder_id", provider.folder_id.is_some(), YandexGpt),
             ("api", provider.api.is_some(), YandexGpt),

@@ -1,18 +1,21 @@
 //! Checks a document against the JSON Schema of the configuration's types: every unknown key,
 //! wrong type and value out of range, each with its place.
+//!
+//! What is wrong is replaced by something harmless, so that the types can be read all the same and
+//! [`crate::semantics`] can tell its faults in the same breath.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::document::Document;
 use crate::fault::{Fault, nearest};
 
 /// Top-level keys that a later version will know.
-const LATER: [&str; 9] = [
-    "storage", "routing", "tenants", "limits", "guard", "cache", "sessions", "audit", "prompts",
-];
+const LATER: [&str; 9] =
+    ["storage", "routing", "tenants", "limits", "guard", "cache", "sessions", "audit", "prompts"];
 
-/// All structural faults of a document. Texts that came from the environment and stand for numbers
-/// or booleans are turned into them.
+/// All structural faults of a document. Afterwards it fits the schema: texts that came from the
+/// environment and stand for numbers or booleans are turned into them, what is wrong or missing is
+/// filled in.
 pub(crate) fn check(document: &mut Document, schema: &Value) -> Vec<Fault> {
     let mut value = std::mem::take(&mut document.value);
     let mut checker = Checker { document, root: schema, faults: Vec::new() };
@@ -45,23 +48,17 @@ impl<'c> Checker<'c> {
 
     fn value(&mut self, value: &mut Value, schema: &'c Value, path: &str) {
         let schema = self.resolved(schema);
-        for choice in ["anyOf", "oneOf"] {
-            if let Some(choices) = schema.get(choice).and_then(Value::as_array) {
-                return self.choice(value, choices, path);
-            }
+        let choices = ["anyOf", "oneOf"].iter().find_map(|name| schema.get(name)?.as_array());
+        if let Some(choices) = choices {
+            return self.choice(value, choices, path);
         }
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
             return self.word(value, allowed, path);
         }
-        let kinds: Vec<&str> = match schema.get("type") {
-            Some(Value::String(kind)) => vec![kind],
-            Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect(),
-            _ => return,
-        };
-        if value.is_null() && kinds.contains(&"null") {
+        let Some(kind) = kind_of(schema) else { return };
+        if value.is_null() && allows_null(schema) {
             return;
         }
-        let kind = kinds.iter().find(|kind| **kind != "null").copied().unwrap_or("null");
         self.coerce(value, kind, path);
         match (kind, &mut *value) {
             ("object", Value::Object(members)) => self.object(members, schema, path),
@@ -74,106 +71,115 @@ impl<'c> Checker<'c> {
             }
             ("string", Value::String(_)) | ("boolean", Value::Bool(_)) => {}
             ("integer", Value::Number(number)) if number.is_u64() || number.is_i64() => {
-                let number = number.as_f64().unwrap_or(0.0);
-                self.range(number, schema, path);
+                if let Some(message) = out_of_range(number, schema) {
+                    self.fault(path, message);
+                    *value = self.harmless(schema);
+                }
             }
             (kind, found) => {
-                let message = format!("must be {}, not {}", article(kind), describe(found));
+                let message = mismatch(kind, found);
                 self.fault(path, message);
+                *value = self.harmless(schema);
             }
         }
     }
 
     /// `null` or one thing, or a list of words.
     fn choice(&mut self, value: &mut Value, choices: &'c [Value], path: &str) {
-        let choices: Vec<&'c Value> =
-            choices.iter().map(|choice| self.resolved(choice)).collect();
-        let is_null = |choice: &&&Value| choice.get("type") == Some(&Value::from("null"));
-        if value.is_null() && choices.iter().any(|choice| is_null(&choice)) {
+        let choices: Vec<&'c Value> = choices.iter().map(|choice| self.resolved(choice)).collect();
+        if value.is_null() && choices.iter().any(|choice| allows_null(choice)) {
             return;
         }
-        let words: Vec<Value> = choices
-            .iter()
-            .flat_map(|choice| {
-                let constant = choice.get("const").into_iter();
-                let listed = choice.get("enum").and_then(Value::as_array).into_iter().flatten();
-                constant.chain(listed).cloned()
-            })
-            .collect();
+        let words: Vec<Value> = choices.iter().flat_map(|choice| words_of(choice)).collect();
         if !words.is_empty() {
             return self.word(value, &words, path);
         }
-        if let Some(only) = choices.iter().find(|choice| !is_null(choice)) {
+        if let Some(only) = choices.iter().find(|choice| !allows_null(choice)) {
             self.value(value, only, path);
         }
     }
 
-    fn word(&mut self, value: &Value, allowed: &[Value], path: &str) {
+    fn word(&mut self, value: &mut Value, allowed: &[Value], path: &str) {
         if allowed.contains(value) {
             return;
         }
         let words: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
         let meant = value.as_str().and_then(|wrong| nearest(wrong, words.iter().copied()));
         let hint = meant.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
-        let message =
-            format!("must be one of {}, not {}{hint}", words.join(", "), describe(value));
+        let message = format!("must be one of {}, not {}{hint}", words.join(", "), describe(value));
         self.fault(path, message);
+        *value = meant.or(words.first().copied()).map_or(Value::Null, Value::from);
     }
 
     fn object(&mut self, members: &mut Map<String, Value>, schema: &'c Value, path: &str) {
+        // A key without a value is as good as none: all below it is commented out, say.
+        members.retain(|_, value| !value.is_null());
         let properties = schema.get("properties").and_then(Value::as_object);
-        let inner_path = |name: &str| {
-            if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-        };
-        let additional = schema.get("additionalProperties");
+        let additional = schema.get("additionalProperties").filter(|inner| inner.is_object());
+        let mut unknown = Vec::new();
         for (name, value) in members.iter_mut() {
-            let inner = inner_path(name);
-            if let Some(known) = properties.and_then(|properties| properties.get(name)) {
-                self.value(value, known, &inner);
+            let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let known = properties.and_then(|properties| properties.get(name));
+            if let Some(schema) = known.or(additional) {
+                self.value(value, schema, &inner);
                 continue;
             }
-            match additional {
-                Some(Value::Object(_)) => {
-                    if let Some(schema) = additional {
-                        self.value(value, schema, &inner);
-                    }
-                }
-                _ if path.is_empty() && LATER.contains(&name.as_str()) => {
-                    let message = format!("`{name}` is not available in this version; remove it");
-                    self.fault(&inner, message);
-                }
-                _ => {
-                    let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
-                    let message = match nearest(name, known) {
-                        Some(meant) => {
-                            format!("there is no key `{name}`; did you mean `{meant}`?")
-                        }
-                        None => format!("there is no key `{name}` here; remove it"),
-                    };
-                    self.fault(&inner, message);
-                }
+            unknown.push(name.clone());
+            if path.is_empty() && LATER.contains(&name.as_str()) {
+                let message = format!("`{name}` is not available in this version; remove it");
+                self.fault(&inner, message);
+                continue;
             }
+            let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+            let message = match nearest(name, known) {
+                Some(meant) => format!("there is no key `{name}`; did you mean `{meant}`?"),
+                None => format!("there is no key `{name}` here; remove it"),
+            };
+            self.fault(&inner, message);
         }
-        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-        for name in required.filter_map(Value::as_str) {
-            if members.get(name).is_none_or(Value::is_null) {
+        for name in unknown {
+            members.remove(&name);
+        }
+        for name in required(schema) {
+            if !members.contains_key(name) {
                 self.fault(path, format!("`{name}` is missing; add it"));
+                let property = properties.and_then(|properties| properties.get(name));
+                let value = property.map_or(Value::Null, |property| self.harmless(property));
+                members.insert(name.to_owned(), value);
             }
         }
     }
 
-    fn range(&mut self, number: f64, schema: &Value, path: &str) {
-        let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
-        let below = bound("minimum").is_some_and(|minimum| number < minimum);
-        let above = bound("maximum").is_some_and(|maximum| number > maximum);
-        if below || above {
-            let end = |bound: Option<f64>| bound.map_or("...".to_owned(), |end| end.to_string());
-            let message = format!(
-                "must be from {} to {}, not {number}",
-                end(bound("minimum")),
-                end(bound("maximum"))
-            );
-            self.fault(path, message);
+    /// A value that fits a schema.
+    fn harmless(&self, schema: &'c Value) -> Value {
+        if let Some(default) = schema.get("default") {
+            return default.clone();
+        }
+        let schema = self.resolved(schema);
+        for choice in ["anyOf", "oneOf"] {
+            let Some(choices) = schema.get(choice).and_then(Value::as_array) else { continue };
+            return match choices.iter().any(allows_null) {
+                true => Value::Null,
+                false => choices.first().map_or(Value::Null, |first| self.harmless(first)),
+            };
+        }
+        if let Some(word) = words_of(schema).into_iter().next() {
+            return word;
+        }
+        match kind_of(schema) {
+            _ if allows_null(schema) => Value::Null,
+            Some("string") => Value::from(""),
+            Some("boolean") => Value::from(false),
+            Some("integer") => schema.get("minimum").cloned().unwrap_or(Value::from(0)),
+            Some("array") => Value::Array(Vec::new()),
+            Some("object") => {
+                let properties = schema.get("properties");
+                let filled = required(schema).into_iter().filter_map(|name| {
+                    Some((name.to_owned(), self.harmless(properties?.get(name)?)))
+                });
+                Value::Object(filled.collect())
+            }
+            _ => Value::Null,
         }
     }
 
@@ -190,6 +196,63 @@ impl<'c> Checker<'c> {
         if let Some(parsed) = parsed {
             *value = parsed;
         }
+    }
+}
+
+fn kind_of(schema: &Value) -> Option<&str> {
+    match schema.get("type")? {
+        Value::String(kind) => Some(kind),
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
+        _ => None,
+    }
+}
+
+fn allows_null(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(kind)) => kind == "null",
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "null"),
+        _ => false,
+    }
+}
+
+fn words_of(schema: &Value) -> Vec<Value> {
+    let constant = schema.get("const").into_iter();
+    let listed = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    constant.chain(listed).cloned().collect()
+}
+
+fn required(schema: &Value) -> Vec<&str> {
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).collect()
+}
+
+fn out_of_range(number: &Number, schema: &Value) -> Option<String> {
+    let bound = |name: &str| schema.get(name).and_then(Value::as_i64).map(i128::from);
+    let largest = match schema.get("format").and_then(Value::as_str) {
+        Some("uint32") => i128::from(u32::MAX),
+        _ => i128::from(u64::MAX),
+    };
+    let minimum = bound("minimum").unwrap_or(0);
+    let maximum = bound("maximum").unwrap_or(largest);
+    let value = number.as_i128()?;
+    if (minimum..=maximum).contains(&value) {
+        return None;
+    }
+    Some(format!("must be from {minimum} to {maximum}, not {value}"))
+}
+
+/// What was expected and what stands there. Where a text is expected a number is not shown: it may
+/// be a secret without its quotes.
+fn mismatch(kind: &str, found: &Value) -> String {
+    match (kind, found) {
+        ("string", Value::Number(_)) => "must be a text, not a number; put it in quotes".to_owned(),
+        ("string", Value::Bool(_)) => {
+            "must be a text, not true or false; put it in quotes".to_owned()
+        }
+        ("integer", Value::Number(_)) => {
+            format!("must be a whole number, not {}", describe(found))
+        }
+        _ => format!("must be {}, not {}", article(kind), describe(found)),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::worker::{Worker, id_seed};
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// What an attempt gives: an answer, or the exchange back with the reason why not.
-type Attempted = Result<Response<ReplyBody>, (Exchange, ApiError)>;
+type Attempted = Result<Response<ReplyBody>, (Box<Exchange>, ApiError)>;
 
 /// A request that is on its way through the candidates.
 struct Dispatch<'a> {
@@ -43,7 +43,7 @@ struct Dispatch<'a> {
 /// next; the last failure is the caller's.
 pub(crate) async fn dispatch(
     worker: &Arc<Worker>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     headers: &HeaderMap,
     received: &Received,
     candidates: &[Arc<Deployment>],
@@ -71,7 +71,7 @@ pub(crate) async fn dispatch(
 }
 
 impl Dispatch<'_> {
-    async fn attempt(&self, mut exchange: Exchange, deployment: &Arc<Deployment>) -> Attempted {
+    async fn attempt(&self, mut exchange: Box<Exchange>, deployment: &Arc<Deployment>) -> Attempted {
         exchange.adaptations.clear();
         let Some(course) = codec::course(exchange.surface, &deployment.provider) else {
             let error = ApiError::new(ErrorKind::Internal, "the candidate cannot serve this");
@@ -79,10 +79,10 @@ impl Dispatch<'_> {
         };
         match course {
             Course::Forward(format) => self.forward(exchange, deployment, format).await,
-            Course::Convert(format) => self.convert(exchange, deployment, format).await,
+            Course::Convert(format) => Box::pin(self.convert(exchange, deployment, format)).await,
             Course::Embed(format) => {
                 let (worker, received) = (self.worker, self.received);
-                embedding::embed(worker, exchange, received, deployment, format).await
+                Box::pin(embedding::embed(worker, exchange, received, deployment, format)).await
             }
             Course::CountHere => self.count_here(exchange),
         }
@@ -92,7 +92,7 @@ impl Dispatch<'_> {
     /// must differ.
     async fn forward(
         &self,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         deployment: &Arc<Deployment>,
         format: WireFormat,
     ) -> Attempted {
@@ -146,21 +146,22 @@ impl Dispatch<'_> {
     /// The provider speaks another dialect.
     async fn convert(
         &self,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         deployment: &Arc<Deployment>,
         format: WireFormat,
     ) -> Attempted {
         let (mut exchange, request, encoded) =
             match self.encode(exchange, deployment, format).await {
                 Ok(ready) => ready,
-                Err(refused) => return Err(*refused),
+                Err(refused) => return Err(refused),
             };
         let Understood { chat: request, echo } = request;
         exchange.adaptations.clone_from(&encoded.adaptations);
         let context = self.context(&exchange, request.stream_usage);
         if encoded.validate != ResponseFormat::Text {
             let request = Understood { chat: request, echo };
-            return self.validated(exchange, deployment, format, request, &context).await;
+            let validated = self.validated(exchange, deployment, format, request, &context);
+            return Box::pin(validated).await;
         }
         let mut encoded = encoded;
         let body = vec![Bytes::from(std::mem::take(&mut encoded.body))];
@@ -197,22 +198,22 @@ impl Dispatch<'_> {
     /// The request in the provider's dialect, pictures uploaded where it wants them so.
     async fn encode(
         &self,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         deployment: &Arc<Deployment>,
         format: WireFormat,
-    ) -> Result<(Exchange, Understood, EncodedRequest), Box<(Exchange, ApiError)>> {
+    ) -> Result<(Box<Exchange>, Understood, EncodedRequest), (Box<Exchange>, ApiError)> {
         let mut request = match self.canonical(exchange.surface) {
             Ok(request) => request.clone(),
-            Err(error) => return Err(Box::new((exchange, error))),
+            Err(error) => return Err((exchange, error)),
         };
         let http = self.worker.http();
         let timeouts = &deployment.timeouts;
         if let Err(error) = deployment.provider.prepare_images(http, &mut request.chat, timeouts).await {
-            return Err(Box::new((exchange, error)));
+            return Err((exchange, error));
         }
         match codec::encode_request(format, &request.chat, deployment) {
             Ok(encoded) => Ok((exchange, request, encoded)),
-            Err(error) => Err(Box::new((exchange, error))),
+            Err(error) => Err((exchange, error)),
         }
     }
 
@@ -220,7 +221,7 @@ impl Dispatch<'_> {
     /// here, and asked for once more if it does not fit. Only then is it sent, as a stream too.
     async fn validated(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         deployment: &Arc<Deployment>,
         format: WireFormat,
         request: Understood,
@@ -280,7 +281,7 @@ impl Dispatch<'_> {
     }
 
     /// `count_tokens` where no provider counts: an estimate, said to be one.
-    fn count_here(&self, mut exchange: Exchange) -> Attempted {
+    fn count_here(&self, mut exchange: Box<Exchange>) -> Attempted {
         let counted = codec::estimate_count(&self.received.body);
         match counted {
             Ok(tokens) => {
@@ -317,13 +318,13 @@ impl Dispatch<'_> {
     /// Calls the provider; what it answers with an error status is an error here.
     async fn call(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         deployment: &Arc<Deployment>,
         operation: Operation,
         stream: bool,
         body: Vec<Bytes>,
         extra_headers: HeaderMap,
-    ) -> Result<(Exchange, Answer, Instant), (Exchange, ApiError)> {
+    ) -> Result<(Box<Exchange>, Answer, Instant), (Box<Exchange>, ApiError)> {
         let started = Instant::now();
         let call = Call {
             operation,
@@ -343,7 +344,7 @@ impl Dispatch<'_> {
                 }
                 return Ok((exchange, answer, started));
             }
-            Ok(answer) => provider_error(deployment, operation, answer).await,
+            Ok(answer) => Box::pin(provider_error(deployment, operation, answer)).await,
             Err(error) => error,
         };
         exchange.waited += started.elapsed();
@@ -397,7 +398,7 @@ pub(crate) async fn collect(mut body: AnswerBody, max_bytes: usize) -> Result<By
 }
 
 async fn stream(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     answer: Answer,
     passage: Passage,
     started: Instant,
@@ -440,7 +441,7 @@ fn streaming(mut relay: Box<Relay>, provider_headers: &HeaderMap) -> Response<Re
 }
 
 pub(crate) fn whole(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     provider_headers: &HeaderMap,
     body: impl Into<Bytes>,
 ) -> Response<ReplyBody> {
@@ -453,7 +454,7 @@ pub(crate) fn whole(
 
 /// Sends an answer that was checked whole, as a stream if one was asked for.
 fn send_checked(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     headers: &HeaderMap,
     response: ChatResponse,
     context: &AnswerContext,

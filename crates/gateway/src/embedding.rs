@@ -25,11 +25,11 @@ const PARALLEL_CALLS: usize = 8;
 /// Embeds by one call or many, and answers as OpenAI does.
 pub(crate) async fn embed(
     worker: &Arc<Worker>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     received: &Received,
     deployment: &Arc<Deployment>,
     format: WireFormat,
-) -> Result<Response<ReplyBody>, (Exchange, ApiError)> {
+) -> Result<Response<ReplyBody>, (Box<Exchange>, ApiError)> {
     let request = match openai_embeddings::decode_request(&received.body) {
         Ok(request) => request,
         Err(error) => return Err((exchange, error)),

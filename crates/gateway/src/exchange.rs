@@ -50,10 +50,10 @@ impl Exchange {
         snapshot: Arc<Snapshot>,
         surface: Surface,
         request_id: String,
-    ) -> Self {
+    ) -> Box<Self> {
         let now = Instant::now();
         gateway.metrics().in_flight.inc();
-        Self {
+        Box::new(Self {
             gateway,
             snapshot,
             surface,
@@ -74,7 +74,7 @@ impl Exchange {
             status: CALLER_GONE,
             error: None,
             finished: false,
-        }
+        })
     }
 
     /// A stage of the pipeline is over.

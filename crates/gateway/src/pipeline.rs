@@ -34,7 +34,7 @@ pub(crate) async fn serve(
     let mut exchange = Exchange::begin(gateway, snapshot, surface, request_id);
 
     if let Err(error) = identify(&mut exchange, headers) {
-        drain(body).await;
+        Box::pin(drain(body)).await;
         return refuse(exchange, &error);
     }
     let limits = exchange.snapshot.settings.body.clone();
@@ -49,7 +49,7 @@ pub(crate) async fn serve(
 /// The part of [`serve`] after the body has arrived; a WebSocket's messages begin here.
 pub(crate) async fn serve_received(
     worker: &Arc<Worker>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     headers: &HeaderMap,
     received: Received,
 ) -> Response<ReplyBody> {
@@ -176,7 +176,7 @@ fn find_route(exchange: &Exchange, received: &Received) -> Result<Arc<Route>, Ap
 }
 
 /// Tells the caller, in the caller's dialect, why there is no answer.
-fn refuse(mut exchange: Exchange, error: &ApiError) -> Response<ReplyBody> {
+fn refuse(mut exchange: Box<Exchange>, error: &ApiError) -> Response<ReplyBody> {
     let mut response = codec::refusal(exchange.surface.vendor(), error, &exchange.request_id);
     exchange.fail(response.status().as_u16(), error);
     dispatch::describe(&mut response, &mut exchange);

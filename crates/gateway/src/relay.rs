@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chat::{ApiError, StreamEvent};
 use dialects::{StreamDecode, StreamEncode};
 use providers::AnswerBody;
@@ -25,6 +25,9 @@ const SIGN_OF_LIFE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// After its last event a provider gets this long to end the answer, so that its connection can
 /// be used again.
 const LINGER: Duration = Duration::from_millis(100);
+
+/// Bytes that are taken from the provider at a time, if so many are there.
+const COALESCED: usize = 32 * 1024;
 
 /// What happens to the provider's bytes.
 pub(crate) enum Passage {
@@ -59,7 +62,7 @@ pub(crate) trait EventFilter: Send {
 pub(crate) struct Relay {
     upstream: Option<AnswerBody>,
     passage: Passage,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     heartbeat: Heartbeat,
     pending: VecDeque<Bytes>,
     /// Whether the last byte sent ended an event, so that a comment may follow.
@@ -83,7 +86,7 @@ impl Relay {
     pub(crate) fn new(
         upstream: Option<AnswerBody>,
         passage: Passage,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         call_started: Instant,
     ) -> Self {
         let heartbeat = Heartbeat::new(exchange.snapshot.settings.heartbeat_interval);
@@ -107,7 +110,7 @@ impl Relay {
     /// # Errors
     /// What the provider failed with before it sent anything; the exchange comes back for the next
     /// attempt.
-    pub(crate) async fn prime(mut self: Box<Self>) -> Result<Box<Self>, (Exchange, ApiError)> {
+    pub(crate) async fn prime(mut self: Box<Self>) -> Result<Box<Self>, (Box<Exchange>, ApiError)> {
         let limit = self.exchange.snapshot.settings.heartbeat_interval;
         let first = poll_fn(|context| self.poll_pending(context));
         _ = tokio::time::timeout(limit, first).await;
@@ -137,7 +140,7 @@ impl Relay {
             if let Some(error) = self.failure.take() {
                 self.break_off(&error);
             }
-            if let Some(piece) = self.pending.pop_front() {
+            if let Some(piece) = self.pop_piece() {
                 self.heartbeat.sent();
                 return Poll::Ready(Some(piece));
             }
@@ -152,10 +155,25 @@ impl Relay {
         Poll::Pending
     }
 
-    /// Ready when a piece is pending, the stream has ended, or a failure is to be told.
+    /// All that is pending as one piece: one write for it costs less than the copy saves.
+    fn pop_piece(&mut self) -> Option<Bytes> {
+        if self.pending.len() <= 1 {
+            return self.pending.pop_front();
+        }
+        let length = self.pending.iter().map(Bytes::len).sum();
+        let mut whole = BytesMut::with_capacity(length);
+        for piece in self.pending.drain(..) {
+            whole.extend_from_slice(&piece);
+        }
+        Some(whole.freeze())
+    }
+
+    /// Takes from the provider what is there already, up to a limit. Ready when something is
+    /// pending, the stream has ended, or a failure is to be told.
     fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut taken = 0;
         loop {
-            if !self.pending.is_empty() || self.ended || self.failure.is_some() {
+            if self.ended || self.failure.is_some() || taken >= COALESCED {
                 return Poll::Ready(());
             }
             let Some(upstream) = &mut self.upstream else {
@@ -163,7 +181,10 @@ impl Relay {
                 continue;
             };
             match upstream.poll_next(context) {
-                Poll::Ready(Some(Ok(chunk))) => self.take(chunk),
+                Poll::Ready(Some(Ok(chunk))) => {
+                    taken += chunk.len();
+                    self.take(chunk);
+                }
                 Poll::Ready(Some(Err(error))) => {
                     self.upstream = None;
                     if self.linger.is_none() {
@@ -175,6 +196,7 @@ impl Relay {
                     self.upstream = None;
                     self.provider_ended();
                 }
+                Poll::Pending if !self.pending.is_empty() => return Poll::Ready(()),
                 Poll::Pending => {
                     let Some(linger) = &mut self.linger else { return Poll::Pending };
                     ready!(linger.as_mut().poll(context));

@@ -180,12 +180,11 @@ impl Tap for ResponsesTap {
 
     fn finish(&mut self, _forward: &mut VecDeque<Bytes>) -> Result<(), ApiError> {
         let outcome = std::mem::take(&mut self.tap).finish();
-        let result = match (&outcome.error, &outcome.finish) {
-            (Some(error), _) => Err(error.clone()),
+        match (outcome.error, outcome.finish) {
+            (Some(error), _) => Err(error),
             (None, Some(_)) => Ok(()),
             (None, None) => Err(interrupted()),
-        };
-        result
+        }
     }
 
     fn error(&self) -> Option<ApiError> {

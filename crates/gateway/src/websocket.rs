@@ -80,7 +80,7 @@ pub(crate) fn upgrade(
             .max_frame_size(Some(limit));
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Session { worker, headers, socket, waiting: VecDeque::new() }.run().await;
+        Box::pin(Session { worker, headers, socket, waiting: VecDeque::new() }.run()).await;
     });
     let mut response = Response::new(ReplyBody::whole(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

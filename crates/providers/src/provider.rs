@@ -173,7 +173,7 @@ impl Provider {
         timeouts: &Timeouts,
     ) -> Result<(), ApiError> {
         if self.kind.uploads_images() {
-            self.images.upload_all(self, http, request, timeouts).await?;
+            Box::pin(self.images.upload_all(self, http, request, timeouts)).await?;
         }
         Ok(())
     }
@@ -224,11 +224,12 @@ impl Provider {
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let Some(renewed) = self.credentials.renew(credential, http, timeouts).await? else {
+        let renewing = self.credentials.renew(credential, http, timeouts);
+        let Some(renewed) = Box::pin(renewing).await? else {
             return Ok(answer);
         };
         drop(answer);
-        self.attempt(http, outgoing(Some(renewed)), timeouts, deadline).await
+        Box::pin(self.attempt(http, outgoing(Some(renewed)), timeouts, deadline)).await
     }
 
     async fn attempt(

@@ -123,7 +123,7 @@ impl TokenCell {
             }
             return Ok(token.header.clone());
         }
-        self.fetch(http, timeouts, None).await
+        Box::pin(self.fetch(http, timeouts, None)).await
     }
 
     /// Fetches a token unless another has just done so. `renewing` is the one to be replaced

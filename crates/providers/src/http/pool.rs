@@ -99,7 +99,8 @@ impl HttpClient {
                     let Some(request) = failed.take_message() else {
                         return Err(failed.into_error().into());
                     };
-                    return self.send_fresh(origin, into_outgoing(request), connect_timeout).await;
+                    let outgoing = into_outgoing(request);
+                    return Box::pin(self.send_fresh(origin, outgoing, connect_timeout)).await;
                 }
             }
         }
@@ -117,7 +118,8 @@ impl HttpClient {
                 },
             }
         }
-        self.send_fresh(origin, outgoing, connect_timeout).await
+        // Opening a connection is rare and its future large: requests do not carry it with them.
+        Box::pin(self.send_fresh(origin, outgoing, connect_timeout)).await
     }
 
     async fn send_fresh(
