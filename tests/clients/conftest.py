@@ -31,7 +31,7 @@ def demo():
         [BINARY, "demo", "--listen", "127.0.0.1:0", "--json"], stdout=subprocess.PIPE, text=True
     )
     try:
-        yield json.loads(process.stdout.readline())
+        yield {**json.loads(process.stdout.readline()), "pid": process.pid}
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0

@@ -176,7 +176,11 @@ pub fn decode_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError
     let mut again = serde_json::Deserializer::from_slice(body);
     match serde_path_to_error::deserialize::<_, T>(&mut again) {
         Ok(value) => Ok(value),
-        Err(error) if error.inner().is_data() => {
+        // Some wrong types are told as syntax errors; whether the text is JSON decides.
+        Err(error)
+            if error.inner().is_data()
+                || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() =>
+        {
             let path = error.path().to_string();
             let inner = error.into_inner().to_string();
             let reason = inner.split(" at line ").next().unwrap_or(&inner);

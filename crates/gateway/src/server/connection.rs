@@ -85,8 +85,7 @@ impl Server {
         http.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
-            .max_buf_size(limits.max_header_bytes.max(8192))
-            .pipeline_flush(true);
+            .max_buf_size(limits.max_header_bytes.max(8192));
         http.http2()
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
