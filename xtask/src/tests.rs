@@ -14,10 +14,7 @@ pub(crate) fn all() -> Outcome {
 /// Formatting, clippy, dependency audit, documentation build.
 pub(crate) fn lint() -> Outcome {
     run("cargo", &["fmt", "--all", "--check"])?;
-    run(
-        "cargo",
-        &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-    )?;
+    run("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
     cargo_tool("deny", "cargo-deny", "0.19.0")?;
     run("cargo", &["deny", "--locked", "check", "bans", "licenses", "sources"])?;
     run_with(

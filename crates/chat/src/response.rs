@@ -34,11 +34,8 @@ impl ChatResponse {
     /// The stream that this answer amounts to, its end included.
     #[must_use]
     pub fn into_events(self) -> Vec<StreamEvent> {
-        let mut events = vec![StreamEvent::Start {
-            id: self.id,
-            model: self.model,
-            created: self.created,
-        }];
+        let mut events =
+            vec![StreamEvent::Start { id: self.id, model: self.model, created: self.created }];
         for choice in self.choices {
             choice.push_events(&mut events);
         }
@@ -86,7 +83,6 @@ impl Choice {
             stop_sequence: self.stop_sequence,
         });
     }
-
 
     /// All text of the answer.
     #[must_use]

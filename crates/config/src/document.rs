@@ -235,7 +235,8 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn joined(path: &str, name: &str) -> String {
+/// The path of a key below `path`.
+pub(crate) fn joined(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 

@@ -1,7 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::types::Config;
+use crate::types::{Config, Tls};
 
 /// Keys whose change needs a restart, among those that differ between two configurations.
 #[must_use]
@@ -11,7 +11,7 @@ pub fn restart_required(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.listen", old.listen != new.listen),
         ("server.ops_listen", old.ops_listen != new.ops_listen),
         ("server.workers", old.workers != new.workers),
-        ("server.tls", old.tls != new.tls),
+        ("server.tls", listening(old.tls.as_ref()) != listening(new.tls.as_ref())),
         ("server.max_header_bytes", old.max_header_bytes != new.max_header_bytes),
         ("server.max_connections", old.max_connections != new.max_connections),
         ("server.header_read_timeout_ms", old.header_read_timeout_ms != new.header_read_timeout_ms),
@@ -24,9 +24,17 @@ pub fn restart_required(old: &Config, new: &Config) -> Vec<&'static str> {
     differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
+/// What of TLS the listener is made of: all but the header that answers carry.
+fn listening(tls: Option<&Tls>) -> Option<(&Path, &Path, bool)> {
+    tls.map(|tls| (tls.certificate.as_path(), tls.key.as_path(), tls.allow_tls12))
+}
+
+/// Time of the last change, length, and the number that tells a file from one put in its place.
+type Look = (SystemTime, u64, u64);
+
 /// What files looked like, to notice when they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
+pub struct Fingerprint(Vec<(PathBuf, Option<Look>)>);
 
 impl Fingerprint {
     /// What `files` look like now.
@@ -34,8 +42,18 @@ impl Fingerprint {
     pub fn of(files: &[PathBuf]) -> Self {
         let look = |file: &PathBuf| {
             let metadata = file.metadata().ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
+            Some((metadata.modified().ok()?, metadata.len(), inode(&metadata)))
         };
         Self(files.iter().map(|file| (file.clone(), look(file))).collect())
     }
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_metadata: &std::fs::Metadata) -> u64 {
+    0
 }

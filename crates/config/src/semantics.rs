@@ -7,30 +7,58 @@ use std::path::Path;
 
 use http::Uri;
 
+use crate::content::Content;
 use crate::document::Document;
 use crate::fault::{Fault, nearest};
-use crate::types::{Config, Provider, ProviderKind, Server, YandexApi};
+use crate::types::{
+    Config, Provider, ProviderKind, Secret, Server, Telemetry, TimeoutOverrides, Timeouts,
+    YandexApi,
+};
 
-/// All semantic faults of a configuration that is structurally sound.
-pub(crate) fn check(config: &Config, document: &Document) -> Vec<Fault> {
-    let mut checker = Checker { document, faults: Vec::new() };
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+/// Headers that belong to the connection, not to the request.
+const FRAMING: [&str; 6] =
+    ["connection", "content-length", "host", "te", "transfer-encoding", "upgrade"];
+
+/// All semantic faults of a configuration, but for what is said about `doubtful` paths.
+pub(crate) fn check(config: &Config, document: &Document, doubtful: &[String]) -> Vec<Fault> {
+    let mut checker = Checker { document, doubtful, faults: Vec::new() };
     checker.server(&config.server);
     for (name, provider) in &config.providers {
         checker.provider(&format!("providers.{name}"), provider);
     }
     checker.models(config);
     checker.identity(config);
+    checker.telemetry(&config.telemetry);
     checker.faults
 }
 
 struct Checker<'c> {
     document: &'c Document,
+    doubtful: &'c [String],
     faults: Vec<Fault>,
+}
+
+/// Whether `path` is `outer` or below it.
+fn within(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 impl Checker<'_> {
     fn fault(&mut self, path: &str, message: impl Into<String>) {
-        self.faults.push(self.document.fault_at(path, message));
+        let doubtful =
+            |doubt: &String| !doubt.is_empty() && (within(path, doubt) || within(doubt, path));
+        if !self.doubtful.iter().any(doubtful) {
+            self.faults.push(self.document.fault_at(path, message));
+        }
+    }
+
+    /// Whether the names of `section` are known for certain.
+    fn certain(&self, section: &str, suffix: &str) -> bool {
+        !self
+            .doubtful
+            .iter()
+            .any(|doubt| doubt == section || (within(doubt, section) && doubt.ends_with(suffix)))
     }
 
     fn address(&mut self, path: &str, text: &str) -> Option<SocketAddr> {
@@ -41,11 +69,41 @@ impl Checker<'_> {
         address
     }
 
-    fn file(&mut self, path: &str, file: Option<&Path>) {
-        if let Some(file) = file
-            && let Err(error) = std::fs::File::open(file)
-        {
-            self.fault(path, format!("the file {} cannot be read: {error}", file.display()));
+    fn file(&mut self, path: &str, file: Option<&Path>, content: Content) {
+        let Some(file) = file else { return };
+        match content.look(file) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message =
+                    format!("the file {} is no {}; give one", file.display(), content.name());
+                self.fault(path, message);
+            }
+            Err(error) => {
+                let message = format!(
+                    "the file {} cannot be read: {error}; correct the path or its permissions",
+                    file.display()
+                );
+                self.fault(path, message);
+            }
+        }
+    }
+
+    /// A text that is sent in a header.
+    fn header_value(&mut self, path: &str, text: Option<&str>) {
+        if text.is_some_and(|text| text.is_empty() || http::HeaderValue::try_from(text).is_err()) {
+            self.fault(
+                path,
+                "is empty or holds a character that no header can carry, such as a line end; \
+                 correct it",
+            );
+        }
+    }
+
+    /// `base` is what paths are appended to.
+    fn base_url(&mut self, path: &str, text: &str) {
+        self.url(path, text);
+        if text.contains(['?', '#']) {
+            self.fault(path, "must not have a query or a fragment; remove all from the `?` on");
         }
     }
 
@@ -62,15 +120,21 @@ impl Checker<'_> {
     fn server(&mut self, server: &Server) {
         let listen = self.address("server.listen", &server.listen);
         let operations = self.address("server.ops_listen", &server.ops_listen);
-        if listen.is_some() && listen == operations && listen.is_some_and(|at| at.port() != 0) {
+        if let (Some(listen), Some(operations)) = (listen, operations)
+            && listen.port() == operations.port()
+            && listen.port() != 0
+            && (listen.ip() == operations.ip()
+                || listen.ip().is_unspecified()
+                || operations.ip().is_unspecified())
+        {
             self.fault(
                 "server.ops_listen",
                 "is the same as server.listen; give operations a port of their own",
             );
         }
         if let Some(tls) = &server.tls {
-            self.file("server.tls.certificate", Some(&tls.certificate));
-            self.file("server.tls.key", Some(&tls.key));
+            self.file("server.tls.certificate", Some(&tls.certificate), Content::Certificates);
+            self.file("server.tls.key", Some(&tls.key), Content::PrivateKey);
         }
     }
 
@@ -78,15 +142,19 @@ impl Checker<'_> {
         if provider.resolved_base_url().is_empty() {
             self.fault(path, "`base_url` is missing; providers of this kind have no default");
         } else {
-            self.url(&format!("{path}.base_url"), provider.resolved_base_url());
+            self.base_url(&format!("{path}.base_url"), provider.resolved_base_url());
         }
-        for (key, file) in [
-            ("ca_bundle", &provider.ca_bundle),
-            ("client_certificate", &provider.client_certificate),
-            ("client_key", &provider.client_key),
-            ("service_account_key_file", &provider.service_account_key_file),
+        for (key, file, content) in [
+            ("ca_bundle", &provider.ca_bundle, Content::Certificates),
+            ("client_certificate", &provider.client_certificate, Content::Certificates),
+            ("client_key", &provider.client_key, Content::PrivateKey),
+            (
+                "service_account_key_file",
+                &provider.service_account_key_file,
+                Content::ServiceAccountKey,
+            ),
         ] {
-            self.file(&format!("{path}.{key}"), file.as_deref());
+            self.file(&format!("{path}.{key}"), file.as_deref(), content);
         }
         if provider.client_certificate.is_some() != provider.client_key.is_some() {
             self.fault(path, "`client_certificate` and `client_key` go together; give both");
@@ -100,12 +168,36 @@ impl Checker<'_> {
                 self.url(&format!("{path}.{key}"), url);
             }
         }
-        for name in provider.headers.keys() {
-            if http::HeaderName::try_from(name).is_err() {
-                self.fault(&format!("{path}.headers.{name}"), "is not the name of a header");
+        if let Some(entra) = &provider.entra {
+            self.url(&format!("{path}.entra.token_url"), &entra.token_url);
+        }
+        for (name, value) in &provider.headers {
+            let path = format!("{path}.headers.{name}");
+            match http::HeaderName::try_from(name) {
+                Err(_) => self.fault(&path, "is not the name of a header; correct it"),
+                Ok(name) if FRAMING.contains(&name.as_str()) => {
+                    self.fault(&path, "is set by the connection itself; remove it");
+                }
+                Ok(_) => self.header_value(&path, Some(value.expose())),
             }
         }
-        if provider.apis.is_some() && !provider.kind.is_openai_compatible() {
+        let secret = |secret: &'_ Option<Secret>| secret.as_ref().map(|s| s.expose().to_owned());
+        for (key, value) in [
+            ("api_key", secret(&provider.api_key)),
+            ("credentials", secret(&provider.credentials)),
+            ("iam_token", secret(&provider.iam_token)),
+            ("project_id", provider.project_id.clone()),
+            ("folder_id", provider.folder_id.clone()),
+            ("version", provider.version.clone()),
+            ("beta", provider.beta.clone()),
+        ] {
+            self.header_value(&format!("{path}.{key}"), value.as_deref());
+        }
+        self.timeouts(&format!("{path}.timeouts"), &provider.timeouts);
+        let compatible = provider.kind.is_openai_compatible()
+            || (provider.kind == ProviderKind::YandexGpt
+                && provider.resolved_api() == YandexApi::OpenAi);
+        if provider.apis.is_some() && !compatible {
             self.fault(&format!("{path}.apis"), "says nothing about this kind; remove it");
         }
         self.foreign_keys(path, provider);
@@ -115,7 +207,7 @@ impl Checker<'_> {
     /// Keys that belong to another kind of provider.
     fn foreign_keys(&mut self, path: &str, provider: &Provider) {
         use ProviderKind::{Anthropic, AzureOpenAi, CloudRu, GigaChat, YandexGpt};
-        let given: [(&str, bool, ProviderKind); 16] = [
+        let given: [(&str, bool, ProviderKind); 18] = [
             ("credentials", provider.credentials.is_some(), GigaChat),
             ("scope", provider.scope.is_some(), GigaChat),
             ("auth_url", provider.auth_url.is_some(), GigaChat),
@@ -132,13 +224,13 @@ impl Checker<'_> {
             ("api_version", provider.api_version.is_some(), AzureOpenAi),
             ("entra", provider.entra.is_some(), AzureOpenAi),
             ("version", provider.version.is_some(), Anthropic),
+            ("beta", provider.beta.is_some(), Anthropic),
+            ("project_id", provider.project_id.is_some(), CloudRu),
         ];
         for (key, present, owner) in given {
             if present && provider.kind != owner {
-                self.fault(
-                    &format!("{path}.{key}"),
-                    "belongs to another kind of provider; remove it",
-                );
+                let message = format!("belongs to providers of kind {}; remove it", owner.name());
+                self.fault(&format!("{path}.{key}"), message);
             }
         }
     }
@@ -147,7 +239,13 @@ impl Checker<'_> {
         let key = provider.api_key.is_some();
         match provider.kind {
             ProviderKind::GigaChat => {
-                let login = provider.user.is_some() && provider.password.is_some();
+                if provider.user.is_some() != provider.password.is_some() {
+                    self.fault(path, "`user` and `password` go together; give both");
+                }
+                if provider.user.is_some() && provider.credentials.is_some() {
+                    self.fault(path, "give either `credentials` or `user` and `password`");
+                }
+                let login = provider.user.is_some();
                 let certificate = provider.client_certificate.is_some();
                 if key {
                     self.fault(
@@ -176,13 +274,6 @@ impl Checker<'_> {
                 }
                 if provider.folder_id.is_none() {
                     self.fault(path, "`folder_id` is missing; add the folder of the models");
-                }
-                if provider.resolved_api() == YandexApi::OpenAi && provider.base_url.is_none() {
-                    self.fault(
-                        path,
-                        "`api: openai` needs `base_url`, such as \
-                         https://llm.api.cloud.yandex.net/v1",
-                    );
                 }
             }
             ProviderKind::CloudRu => {
@@ -231,7 +322,18 @@ impl Checker<'_> {
                 self.fault(&format!("{path}.deployments"), "is empty; add a deployment");
             }
             for (place, deployment) in model.deployments.iter().enumerate() {
-                if config.providers.contains_key(&deployment.provider) {
+                let inner = format!("{path}.deployments[{place}]");
+                if deployment.model.trim().is_empty() {
+                    self.fault(&format!("{inner}.model"), "is empty; name the provider's model");
+                }
+                if let Some(provider) = config.providers.get(&deployment.provider)
+                    && deployment.timeouts != TimeoutOverrides::default()
+                {
+                    let timeouts = deployment.resolved_timeouts(provider);
+                    self.timeouts(&format!("{inner}.timeouts"), &timeouts);
+                }
+                let known = config.providers.contains_key(&deployment.provider);
+                if known || !self.certain("providers", "providers") {
                     continue;
                 }
                 let known = config.providers.keys().map(String::as_str);
@@ -240,7 +342,7 @@ impl Checker<'_> {
                     None => "add it under `providers`".to_owned(),
                 };
                 self.fault(
-                    &format!("{path}.deployments[{place}].provider"),
+                    &format!("{inner}.provider"),
                     format!("there is no provider `{}`; {hint}", deployment.provider),
                 );
             }
@@ -253,18 +355,34 @@ impl Checker<'_> {
             self.fault("identity.static_keys", "there are no keys; add one, or nobody can call");
         }
         let mut names = BTreeSet::new();
+        let mut secrets = BTreeSet::new();
         for (number, key) in keys.iter().enumerate() {
             let path = format!("identity.static_keys[{number}]");
             if !names.insert(&key.name) {
                 self.fault(&format!("{path}.name"), "this name stands twice; rename one");
             }
             match (&key.key, &key.key_sha256) {
-                (Some(secret), None) if secret.expose().len() < 8 => {
-                    self.fault(&format!("{path}.key"), "is shorter than 8 characters");
+                (Some(secret), None) => {
+                    let text = secret.expose();
+                    let path = format!("{path}.key");
+                    if text.chars().count() < 8 {
+                        self.fault(&path, "is shorter than 8 characters; take a longer one");
+                    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+                        let message = "holds a blank or a character that is not ASCII; callers \
+                                       could not send it, take another";
+                        self.fault(&path, message);
+                    } else if !secrets.insert(text) {
+                        self.fault(&path, "is the key of another entry too; change one");
+                    }
                 }
-                (Some(_), None) => {}
                 (None, Some(digest)) => {
                     let hex = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+                    if hex && !secrets.insert(digest) {
+                        self.fault(
+                            &format!("{path}.key_sha256"),
+                            "is the key of another entry too; change one",
+                        );
+                    }
                     if !hex {
                         self.fault(
                             &format!("{path}.key_sha256"),
@@ -275,15 +393,46 @@ impl Checker<'_> {
                 _ => self.fault(&path, "give either `key` or `key_sha256`"),
             }
             for model in key.models.iter().flatten() {
-                if !config.models.iter().any(|known| known.name == *model) {
+                if self.certain("models", ".name")
+                    && !config.models.iter().any(|known| known.name == *model)
+                {
                     let known = config.models.iter().map(|model| model.name.as_str());
                     let hint = nearest(model, known)
-                        .map(|meant| format!("; did you mean `{meant}`?"))
-                        .unwrap_or_default();
-                    let message = format!("there is no model `{model}`{hint}");
+                        .map_or("add it under `models`".to_owned(), |meant| {
+                            format!("did you mean `{meant}`?")
+                        });
+                    let message = format!("there is no model `{model}`; {hint}");
                     self.fault(&format!("{path}.models"), message);
                 }
             }
+        }
+    }
+
+    fn timeouts(&mut self, path: &str, timeouts: &Timeouts) {
+        for (key, part) in [
+            ("connect_ms", timeouts.connect_ms),
+            ("first_byte_ms", timeouts.first_byte_ms),
+            ("idle_ms", timeouts.idle_ms),
+        ] {
+            if part > timeouts.total_ms {
+                let message = "is longer than total_ms; shorten it, or lengthen total_ms";
+                self.fault(&format!("{path}.{key}"), message);
+            }
+        }
+    }
+
+    fn telemetry(&mut self, telemetry: &Telemetry) {
+        let level = |text: &str| LEVELS.contains(&text.to_ascii_lowercase().as_str());
+        let sound = telemetry.log_level.split(',').all(|directive| {
+            match directive.trim().split_once('=') {
+                Some((module, text)) => !module.is_empty() && level(text),
+                None => level(directive.trim()),
+            }
+        });
+        if !sound {
+            let message =
+                format!("must be one of {}, also by module: info,gateway=debug", LEVELS.join(", "));
+            self.fault("telemetry.log_level", message);
         }
     }
 }

@@ -6,33 +6,44 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::document::Document;
+use crate::document::{Document, joined};
 use crate::fault::{Fault, nearest};
 
 /// Top-level keys that a later version will know.
 const LATER: [&str; 9] =
     ["storage", "routing", "tenants", "limits", "guard", "cache", "sessions", "audit", "prompts"];
 
+/// What a document has against the schema.
+pub(crate) struct Structure {
+    pub(crate) faults: Vec<Fault>,
+    /// Paths whose values are not what was meant, so that nothing further is said about them.
+    pub(crate) doubtful: Vec<String>,
+}
+
 /// All structural faults of a document. Afterwards it fits the schema: texts that came from the
 /// environment and stand for numbers or booleans are turned into them, what is wrong or missing is
 /// filled in.
-pub(crate) fn check(document: &mut Document, schema: &Value) -> Vec<Fault> {
+pub(crate) fn check(document: &mut Document, schema: &Value) -> Structure {
     let mut value = std::mem::take(&mut document.value);
-    let mut checker = Checker { document, root: schema, faults: Vec::new() };
+    let mut checker = Checker { document, root: schema, faults: Vec::new(), doubtful: Vec::new() };
     checker.value(&mut value, schema, "");
-    let faults = checker.faults;
+    let Checker { faults, doubtful, .. } = checker;
     document.value = value;
-    faults
+    Structure { faults, doubtful }
 }
 
 struct Checker<'c> {
     document: &'c Document,
     root: &'c Value,
     faults: Vec<Fault>,
+    doubtful: Vec<String>,
 }
 
 impl<'c> Checker<'c> {
     fn fault(&mut self, path: &str, message: impl Into<String>) {
+        self.doubtful.push(path.to_owned());
+        // What else a provider needs depends on its kind.
+        self.doubtful.extend(path.strip_suffix(".kind").map(str::to_owned));
         self.faults.push(self.document.fault_at(path, message));
     }
 
@@ -112,13 +123,14 @@ impl<'c> Checker<'c> {
     }
 
     fn object(&mut self, members: &mut Map<String, Value>, schema: &'c Value, path: &str) {
-        // A key without a value is as good as none: all below it is commented out, say.
-        members.retain(|_, value| !value.is_null());
         let properties = schema.get("properties").and_then(Value::as_object);
+        // A key without a value is as good as none: all below it is commented out, say.
+        let known = |name: &str| properties.is_some_and(|known| known.contains_key(name));
+        members.retain(|name, value| !(value.is_null() && known(name)));
         let additional = schema.get("additionalProperties").filter(|inner| inner.is_object());
         let mut unknown = Vec::new();
         for (name, value) in members.iter_mut() {
-            let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let inner = joined(path, name);
             let known = properties.and_then(|properties| properties.get(name));
             if let Some(schema) = known.or(additional) {
                 self.value(value, schema, &inner);
@@ -132,7 +144,10 @@ impl<'c> Checker<'c> {
             }
             let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
             let message = match nearest(name, known) {
-                Some(meant) => format!("there is no key `{name}`; did you mean `{meant}`?"),
+                Some(meant) => {
+                    self.doubtful.push(joined(path, meant));
+                    format!("there is no key `{name}`; did you mean `{meant}`?")
+                }
                 None => format!("there is no key `{name}` here; remove it"),
             };
             self.fault(&inner, message);
@@ -142,7 +157,10 @@ impl<'c> Checker<'c> {
         }
         for name in required(schema) {
             if !members.contains_key(name) {
-                self.fault(path, format!("`{name}` is missing; add it"));
+                // A key that was meant to be this one has been reported.
+                if !self.doubtful.contains(&joined(path, name)) {
+                    self.fault(path, format!("`{name}` is missing; add it"));
+                }
                 let property = properties.and_then(|properties| properties.get(name));
                 let value = property.map_or(Value::Null, |property| self.harmless(property));
                 members.insert(name.to_owned(), value);

@@ -55,16 +55,16 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Address and port for callers.
+    /// Address and port for callers. Needs a restart.
     pub listen: String,
-    /// Address and port for `/health/live`, `/health/ready` and `/metrics`.
+    /// Address and port for `/health/live`, `/health/ready` and `/metrics`. Needs a restart.
     pub ops_listen: String,
-    /// Threads that serve requests; 0: one for each core.
+    /// Threads that serve requests; 0: one for each core. Needs a restart.
     #[schemars(range(min = 0, max = 1024))]
     pub workers: usize,
     /// TLS for callers; without it they connect in the clear.
     pub tls: Option<Tls>,
-    /// Most bytes of a request's headers.
+    /// Most bytes of a request's headers. Needs a restart.
     #[schemars(range(min = 8192, max = 1_048_576))]
     pub max_header_bytes: usize,
     /// Most bytes of a request's body, after decompression too.
@@ -76,31 +76,33 @@ pub struct Server {
     /// Most bytes of a provider's whole answer.
     #[schemars(range(min = 1024, max = 1_073_741_824))]
     pub max_answer_bytes: usize,
-    /// Most connections of callers at a time.
+    /// Most connections of callers at a time. Needs a restart.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
-    /// Milliseconds from the first byte of a request to the end of its headers.
+    /// Milliseconds from the first byte of a request to the end of its headers. Needs a restart.
     #[schemars(range(min = 100, max = 600_000))]
     pub header_read_timeout_ms: u64,
     /// Milliseconds for a request's body to arrive.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub body_read_timeout_ms: u64,
-    /// Seconds that a connection may stay open without a request.
+    /// Seconds that a connection may stay open without a request. Needs a restart.
     #[schemars(range(min = 1, max = 86_400))]
     pub idle_timeout_s: u64,
-    /// Seconds that a caller may leave an answer unread.
+    /// Seconds that a caller may leave an answer unread. Needs a restart.
     #[schemars(range(min = 1, max = 86_400))]
     pub unread_timeout_s: u64,
     /// Seconds between readiness going false and the listener closing, for load balancers.
+    /// Needs a restart.
     #[schemars(range(min = 0, max = 3600))]
     pub drain_delay_s: u64,
-    /// Seconds that requests in flight get to finish at shutdown.
+    /// Seconds that requests in flight get to finish at shutdown. Needs a restart.
     #[schemars(range(min = 0, max = 86_400))]
     pub drain_timeout_s: u64,
     /// Milliseconds of silence in a stream after which the caller gets a comment as a sign of life.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub heartbeat_interval_ms: u64,
     /// Bytes of an answer that are buffered for a caller who reads slowly (HTTP/2).
+    /// Needs a restart.
     #[schemars(range(min = 4096, max = 16_777_216))]
     pub stream_buffer_bytes: usize,
     /// Whether answers carry `Server-Timing`.
@@ -136,11 +138,11 @@ impl Default for Server {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// Certificate chain, PEM, own certificate first.
+    /// Certificate chain, PEM, own certificate first. Another path needs a restart.
     pub certificate: PathBuf,
-    /// Private key, PEM.
+    /// Private key, PEM. Another path needs a restart.
     pub key: PathBuf,
-    /// Whether TLS 1.2 is taken too.
+    /// Whether TLS 1.2 is taken too. Needs a restart.
     #[serde(default)]
     pub allow_tls12: bool,
     /// `max-age` of `Strict-Transport-Security` in seconds; 0: the header is not sent.
@@ -374,6 +376,24 @@ impl Default for Timeouts {
     }
 }
 
+/// How long to wait for one deployment, in milliseconds; what is not given is the provider's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutOverrides {
+    /// For a connection, TLS included.
+    #[schemars(range(min = 1, max = 600_000))]
+    pub connect_ms: Option<u64>,
+    /// From the request to the head of the answer.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub first_byte_ms: Option<u64>,
+    /// Between two pieces of the answer.
+    #[schemars(range(min = 1, max = 3_600_000))]
+    pub idle_ms: Option<u64>,
+    /// For all of it.
+    #[schemars(range(min = 1, max = 86_400_000))]
+    pub total_ms: Option<u64>,
+}
+
 /// A public model name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -395,8 +415,9 @@ pub struct Deployment {
     /// Lower is tried first; a deployment that fails before its first byte is followed by the next.
     #[serde(default = "first")]
     pub priority: u32,
-    /// How long to wait, if not as long as for the provider in general.
-    pub timeouts: Option<Timeouts>,
+    /// How long to wait, where it differs from the provider's.
+    #[serde(default)]
+    pub timeouts: TimeoutOverrides,
     /// What is done with what it cannot do, if not as for the provider in general.
     pub unsupported: Option<Unsupported>,
     /// Output limit where the provider demands one and the caller gives none.

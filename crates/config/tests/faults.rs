@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use config::{Loaded, load, load_text};
+use config::{Fingerprint, Loaded, load, load_text};
 use proptest::prelude::*;
 
 const SOUND: &str = r#"
@@ -34,7 +34,11 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 fn loaded(text: &str) -> Loaded {
-    load_text("llm-proxy.yaml", text, &environment).unwrap_or_else(|faults| panic!("{faults}"))
+    loaded_with(text, &environment)
+}
+
+fn loaded_with(text: &str, environment: &config::Environment<'_>) -> Loaded {
+    load_text("llm-proxy.yaml", text, environment).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 #[test]
@@ -51,17 +55,21 @@ fn references_are_put_in_their_place_and_secrets_are_not_shown() {
     assert!(shown.contains("GIGACHAT_API_B2B"));
 }
 
+/// Structure and meaning, all in one go, in the order of the lines; nothing is said about what
+/// follows from another fault.
 #[test]
 fn every_fault_is_told_at_once_with_its_place_and_remedy() {
     let text = r#"server:
   listen: "nowhere"
   max_body_bytes: 12
   workres: 2
+  max_body_bytes: 13
 cache: {}
 providers:
   gigachat: {kind: gigachet, credentials: "${NOT_SET}"}
   openai: {kind: openai}
   azure: {kind: azure_openai, base_url: "ftp://x", api_key: a, entra: {token_url: u}}
+  yandex: {kind: yandexgpt, api_key: [a], folder_id: b1g, ca_bundle: /nowhere/ca.pem}
 models:
   - name: chat
     deployments:
@@ -69,22 +77,31 @@ models:
   - name: chat
     deployments: []
 identity:
-  static_keys: [{name: dev}]
+  static_keys: [{name: dev}, {name: dev, key: 1234567890}]
 "#;
-    let found = faults(text);
-    for expected in [
-        "llm-proxy.yaml:3:3: server.max_body_bytes: must be from 1024 to 1073741824, not 12",
-        "llm-proxy.yaml:4:3: server.workres: there is no key `workres`; did you mean `workers`?",
-        "llm-proxy.yaml:5:1: cache: `cache` is not available in this version; remove it",
-        "llm-proxy.yaml:7:14: providers.gigachat.kind: must be one of",
-        "did you mean `gigachat`?",
-        "the environment variable `NOT_SET` is not set; set it, or write `${NOT_SET:-default}`",
-        "providers.azure.entra: `client_id` is missing; add it",
-        "llm-proxy.yaml:13:30: models[0].deployments[0].model: must be a text, not 5",
-    ] {
-        assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}\n{found:#?}");
-    }
-    assert!(found.len() >= 8);
+    let expected = r#"
+llm-proxy.yaml:2:3: server.listen: must be an address and a port, such as 127.0.0.1:8080
+llm-proxy.yaml:3:3: server.max_body_bytes: must be from 1024 to 1073741824, not 12
+llm-proxy.yaml:4:3: server.workres: there is no key `workres`; did you mean `workers`?
+llm-proxy.yaml:5:3: the key `max_body_bytes` stands twice; keep one
+llm-proxy.yaml:6:1: cache: `cache` is not available in this version; remove it
+llm-proxy.yaml:8:14: providers.gigachat.kind: must be one of openai, qwen, cloudru, vllm, sglang, llamacpp, ollama, openrouter, gemini, azure_openai, anthropic, gigachat, yandexgpt, not this text; did you mean `gigachat`?
+llm-proxy.yaml:8:43: providers.gigachat.credentials: the environment variable `NOT_SET` is not set; set it, or write `${NOT_SET:-default}`
+llm-proxy.yaml:9:3: providers.openai: `api_key` is missing; add it, as a reference: "${KEY}"
+llm-proxy.yaml:10:31: providers.azure.base_url: must be a URL that begins with http:// or https://, without user
+llm-proxy.yaml:10:64: providers.azure.entra: `client_id` is missing; add it
+llm-proxy.yaml:10:64: providers.azure.entra: `client_secret` is missing; add it
+llm-proxy.yaml:11:29: providers.yandex.api_key: must be a text, not a list
+llm-proxy.yaml:11:59: providers.yandex.ca_bundle: the file /nowhere/ca.pem cannot be read: No such file or directory (os error 2); correct the path or its permissions
+llm-proxy.yaml:15:10: models[0].deployments[0].provider: there is no provider `gigachad`; did you mean `gigachat`?
+llm-proxy.yaml:15:30: models[0].deployments[0].model: must be a text, not a number; put it in quotes
+llm-proxy.yaml:16:5: models[1].name: the model `chat` stands twice; rename one
+llm-proxy.yaml:17:5: models[1].deployments: is empty; add a deployment
+llm-proxy.yaml:19:17: identity.static_keys[0]: give either `key` or `key_sha256`
+llm-proxy.yaml:19:31: identity.static_keys[1].name: this name stands twice; rename one
+llm-proxy.yaml:19:42: identity.static_keys[1].key: must be a text, not a number; put it in quotes
+"#;
+    assert_eq!(faults(text).join("\n"), expected.trim());
 }
 
 #[test]
@@ -98,8 +115,8 @@ fn what_types_cannot_say_is_told_too() {
     for expected in [
         "server.ops_listen: is the same as server.listen",
         "there is no provider `locale`; did you mean `local`?",
-        "there is no model `чай`",
-        "providers.local.scope: belongs to another kind of provider",
+        "there is no model `чай`; did you mean `чат`?",
+        "providers.local.scope: belongs to providers of kind gigachat; remove it",
     ] {
         assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}\n{found:#?}");
     }
@@ -107,8 +124,8 @@ fn what_types_cannot_say_is_told_too() {
 
 #[test]
 fn duplicate_keys_and_broken_yaml_are_refused_with_their_line() {
-    let twice = faults("server: {}\nserver: {}\n");
-    assert_eq!(twice.len(), 1, "{twice:?}");
+    let twice = faults(&format!("{SOUND}server: {{}}\n"));
+    assert_eq!(twice, ["llm-proxy.yaml:13:1: the key `server` stands twice; keep one"]);
     let broken = faults("server:\n  listen: [\n");
     assert!(broken[0].contains("this is not YAML"), "{broken:?}");
 }
@@ -118,18 +135,85 @@ fn included_files_are_joined_and_faults_name_them() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let main = folder.path().join("main.yaml");
+    let faults = || {
+        let prefix = format!("{}/", folder.path().display());
+        load(&main).unwrap_err().to_string().replace(&prefix, "")
+    };
     write(
         "main.yaml",
-        "include: [models.yaml]\nproviders:\n  local: {kind: vllm, base_url: \"http://v/v1\"}\nidentity:\n  static_keys: [{name: a, key: 0123456789abcdef}]\n",
+        "include: [models.yaml, keys.yaml]\nproviders:\n  local: {kind: vllm, base_url: \
+         \"http://v/v1\"}\nmodels:\n  - {name: чат, deployments: [{provider: local, model: a}]}\n\
+         identity:\n  static_keys:\n    - {name: a, key: first-key}\n",
     );
     write("models.yaml", "models:\n  - {name: m, deployments: [{provider: local, model: q}]}\n");
+    write("keys.yaml", "identity:\n  static_keys:\n    - {name: b, key: second-key}\n");
     let sound = load(&main).unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(sound.files.len(), 2);
-    assert_eq!(sound.config.models[0].name, "m");
-    write("models.yaml", "include: [main.yaml]\nmodels:\n  - {name: m, deployment: []}\n");
-    let faults = load(&main).unwrap_err().to_string();
-    assert!(faults.contains("models.yaml:3:"), "{faults}");
-    assert!(faults.contains("includes itself"), "{faults}");
+    assert_eq!(sound.files.len(), 3);
+    let models: Vec<&str> = sound.config.models.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(models, ["чат", "m"]);
+    assert_eq!(sound.config.identity.static_keys.len(), 2);
+
+    write("models.yaml", "\nmodels:\n  - {name: m, deployments: [{provider: lokal, model: q}]}\n");
+    write("keys.yaml", "identity:\n  static_keys:\n    - {name: a, key: second-key}\n");
+    assert_eq!(
+        faults(),
+        "keys.yaml:3:8: identity.static_keys[1].name: this name stands twice; rename one\n\
+         models.yaml:3:30: models[1].deployments[0].provider: there is no provider `lokal`; did \
+         you mean `local`?"
+    );
+
+    write("models.yaml", "include: [main.yaml]\nproviders: {local: {kind: ollama}}\n");
+    write("keys.yaml", "include: [../nowhere.yaml]\n");
+    let found = faults();
+    for expected in [
+        "models.yaml:1:11: include: main.yaml includes itself; remove it from the list",
+        "models.yaml:2:21: providers.local.kind: this key stands in two files; keep one",
+        "keys.yaml:1:11: include: ../nowhere.yaml cannot be read: No such file",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_says_how_to_name_one() {
+    let faults = load("/nowhere/llm-proxy.yaml".as_ref()).unwrap_err().to_string();
+    assert!(faults.contains("cannot be read") && faults.contains("--config"), "{faults}");
+}
+
+#[test]
+fn references_may_have_defaults_stand_within_a_text_and_be_quoted() {
+    let text = SOUND
+        .replace("http://vllm:8000/v1", "http://${HOST:-vllm}:${VLLM_PORT:-80}/v1")
+        .replace("model: qwen3-32b", "model: \"$${literal}\"")
+        .replace("${IDLE:-7}", "${IDLE:-lots}");
+    let found = faults(&text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("providers.local.max_idle_connections: must be a whole number"));
+    let config = loaded(&text.replace("${IDLE:-lots}", "${IDLE:-8}")).config;
+    assert_eq!(config.providers["local"].base_url.as_deref(), Some("http://vllm:80/v1"));
+    assert_eq!(config.models[0].deployments[1].model, "${literal}");
+    let empty = loaded_with(SOUND, &|name| Some(environment(name).unwrap_or_default()));
+    assert_eq!(empty.config.server.listen, "127.0.0.1:8080", "an empty variable is not set");
+}
+
+#[test]
+fn what_headers_cannot_carry_is_refused() {
+    let environment = |name: &str| Some(format!("{}\n", environment(name)?));
+    let found = load_text("x.yaml", SOUND, &environment).unwrap_err().to_string();
+    assert!(found.contains("providers.gigachat.credentials: is empty or holds"), "{found}");
+    assert!(found.contains("identity.static_keys[0].key: holds a blank"), "{found}");
+    assert!(!found.contains("sk-very-secret"), "{found}");
+}
+
+#[test]
+fn the_effective_configuration_is_one_too() {
+    let config = loaded(SOUND).config;
+    let effective = config::effective_yaml(&config);
+    for expected in ["residency: \"russia\"", "apis: [\"chat_completions\"", "total_ms: 600000"] {
+        assert!(effective.contains(expected), "{expected}\n{effective}");
+    }
+    let again = loaded(&effective.replace("***", "not-shown")).config;
+    assert_eq!(config::effective_yaml(&again), effective);
 }
 
 #[test]
@@ -137,9 +221,61 @@ fn only_a_restart_changes_listeners() {
     let old = loaded(SOUND).config;
     let mut new = old.clone();
     new.models[0].name = "other".to_owned();
+    new.server.max_body_bytes += 1;
     assert!(config::restart_required(&old, &new).is_empty());
     new.server.listen = "127.0.0.1:1".to_owned();
-    assert_eq!(config::restart_required(&old, &new), ["server.listen"]);
+    new.server.workers = 3;
+    assert_eq!(config::restart_required(&old, &new), ["server.listen", "server.workers"]);
+}
+
+/// The reference says which keys need a restart, and a change of each is noticed.
+#[test]
+fn keys_that_need_a_restart_are_those_that_say_so() {
+    let schema: serde_json::Value = serde_json::from_str(&config::schema_json()).unwrap();
+    let properties = schema["$defs"]["Server"]["properties"].as_object().unwrap();
+    let old = loaded(SOUND).config;
+    for (name, property) in properties {
+        let mut changed = serde_json::to_value(&old.server).unwrap();
+        changed[name] = match &changed[name] {
+            serde_json::Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
+            serde_json::Value::Bool(value) => (!value).into(),
+            serde_json::Value::String(_) => "127.0.0.1:1".into(),
+            _ => serde_json::json!({"certificate": "a", "key": "b"}),
+        };
+        let mut new = old.clone();
+        new.server = serde_json::from_value(changed).unwrap();
+        let says_so = property["description"].as_str().unwrap().contains("Needs a restart");
+        let noticed = !config::restart_required(&old, &new).is_empty();
+        assert_eq!(says_so || name == "tls", noticed, "server.{name}");
+    }
+}
+
+#[test]
+fn a_file_that_changes_has_another_fingerprint() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("a.yaml"), folder.path().join("b.yaml")];
+    fs::write(&files[0], "one").unwrap();
+    let before = Fingerprint::of(&files);
+    assert_eq!(Fingerprint::of(&files), before);
+    fs::write(&files[1], "two").unwrap();
+    let appeared = Fingerprint::of(&files);
+    assert_ne!(appeared, before);
+    fs::write(folder.path().join("c.yaml"), "eno").unwrap();
+    fs::rename(folder.path().join("c.yaml"), &files[0]).unwrap();
+    assert_ne!(Fingerprint::of(&files), appeared);
+}
+
+#[test]
+fn a_deployment_waits_as_its_provider_does_but_where_it_says_otherwise() {
+    let text = SOUND
+        .replace("kind: vllm,", "kind: vllm, timeouts: {connect_ms: 7, idle_ms: 8},")
+        .replace("model: qwen3-32b,", "model: qwen3-32b, timeouts: {idle_ms: 9},");
+    let config = loaded(&text).config;
+    let deployment = &config.models[0].deployments[1];
+    let timeouts = deployment.resolved_timeouts(&config.providers["local"]);
+    assert_eq!((timeouts.connect_ms, timeouts.idle_ms, timeouts.total_ms), (7, 9, 600_000));
+    let found = faults(&text.replace("idle_ms: 9", "total_ms: 9"));
+    assert!(found[0].contains("models[0].deployments[1].timeouts.first_byte_ms: is longer than"));
 }
 
 #[test]
@@ -165,13 +301,17 @@ proptest! {
     }
 
     #[test]
-    fn no_change_of_a_sound_text_makes_the_loader_panic(
+    fn no_change_of_a_sound_text_makes_the_loader_panic_or_tell_secrets(
         at in any::<prop::sample::Index>(), junk in any::<char>(),
     ) {
         let mut characters: Vec<char> = SOUND.chars().collect();
         let at = at.index(characters.len());
         characters[at] = junk;
         let text: String = characters.into_iter().collect();
-        _ = load_text("x.yaml", &text, &environment);
+        if let Err(faults) = load_text("x.yaml", &text, &environment) {
+            let shown = faults.to_string();
+            prop_assert!(!shown.is_empty());
+            prop_assert!(!shown.contains("very-secret") && !shown.contains("c2VjcmV0"), "{}", shown);
+        }
     }
 }

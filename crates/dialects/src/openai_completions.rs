@@ -1,12 +1,14 @@
 //! OpenAI's legacy completions, for callers: the prompt becomes a user's message where the
 //! provider has no such API.
 
-use chat::{ApiError, ChatRequest, ChatResponse, FinishReason, Message, Role, Sampling, StreamEvent, Usage};
+use chat::{
+    ApiError, ChatRequest, ChatResponse, FinishReason, Message, Role, Sampling, StreamEvent, Usage,
+};
 use serde::Deserialize;
 
 use crate::json::JsonWriter;
-use crate::openai_chat::{write_error, write_usage};
 use crate::open_object::{open_object, text_or_list};
+use crate::openai_chat::{write_error, write_usage};
 use crate::{AnswerContext, StreamEncode, decode_json};
 
 open_object! {

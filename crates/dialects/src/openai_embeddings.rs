@@ -2,9 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chat::{
-    ApiError, Audience, EmbeddingInput, EmbeddingRequest, EmbeddingResponse, ExtraMembers,
-};
+use chat::{ApiError, Audience, EmbeddingInput, EmbeddingRequest, EmbeddingResponse, ExtraMembers};
 use serde::Deserialize;
 
 use crate::decode_json;
@@ -122,17 +120,27 @@ mod tests {
             r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5,-1.0]}],"model":"m","usage":{"prompt_tokens":2,"total_tokens":2}}"#
         );
         assert!(
-            String::from_utf8(encode_response(&response, true)).unwrap().contains("\"AAAAPwAAgL8=\"")
+            String::from_utf8(encode_response(&response, true))
+                .unwrap()
+                .contains("\"AAAAPwAAgL8=\"")
         );
     }
 
     #[test]
     fn all_forms_of_input_are_read() {
-        for (input, count) in [(r#""да""#, 1), (r#"["да","нет"]"#, 2), ("[1,2]", 1), ("[[1],[2]]", 2)] {
+        for (input, count) in
+            [(r#""да""#, 1), (r#"["да","нет"]"#, 2), ("[1,2]", 1), ("[[1],[2]]", 2)]
+        {
             let body = format!(r#"{{"model":"m","input":{input}}}"#);
             assert_eq!(decode_request(body.as_bytes()).unwrap().input.len(), count);
         }
-        assert_eq!(decode_request(br#"{"model":"m","input":[]}"#).unwrap_err().param.unwrap(), "input");
-        assert_eq!(decode_request(br#"{"model":"m","input":{}}"#).unwrap_err().param.unwrap(), "input");
+        assert_eq!(
+            decode_request(br#"{"model":"m","input":[]}"#).unwrap_err().param.unwrap(),
+            "input"
+        );
+        assert_eq!(
+            decode_request(br#"{"model":"m","input":{}}"#).unwrap_err().param.unwrap(),
+            "input"
+        );
     }
 }

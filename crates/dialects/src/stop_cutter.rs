@@ -61,7 +61,8 @@ impl StopCutter {
                 }
             }
         }
-        let all_done = !self.choices.is_empty() && self.choices.values().all(|state| state.finished);
+        let all_done =
+            !self.choices.is_empty() && self.choices.values().all(|state| state.finished);
         let any_cut = self.choices.values().any(|state| state.cut);
         let enough = !ended && any_cut && all_done;
         if enough {

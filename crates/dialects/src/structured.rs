@@ -65,10 +65,8 @@ pub fn check(format: &ResponseFormat, answer: &str) -> Result<String, SchemaFaul
             }
         }
         ResponseFormat::JsonSchema(schema) => {
-            let schema: Value = schema
-                .schema
-                .decode()
-                .map_err(|error| SchemaFault::Schema(error.to_string()))?;
+            let schema: Value =
+                schema.schema.decode().map_err(|error| SchemaFault::Schema(error.to_string()))?;
             let validator = jsonschema::validator_for(&schema)
                 .map_err(|error| SchemaFault::Schema(error.to_string()))?;
             if let Some(error) = validator.iter_errors(&value).next() {

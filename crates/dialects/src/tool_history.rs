@@ -12,12 +12,11 @@ pub(crate) struct Results<'m> {
 
 impl<'m> Results<'m> {
     pub(crate) fn of(messages: &'m [Message]) -> Self {
-        let results = messages.iter().flat_map(|message| &message.parts).filter_map(|part| {
-            match part {
+        let results =
+            messages.iter().flat_map(|message| &message.parts).filter_map(|part| match part {
                 Part::ToolResult(result) => Some((result.call_id.as_str(), result)),
                 _ => None,
-            }
-        });
+            });
         Self { by_call: results.collect() }
     }
 

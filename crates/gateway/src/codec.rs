@@ -89,9 +89,7 @@ pub(crate) fn decode_request(surface: Surface, body: &[u8]) -> Result<Understood
             .map(|decoded| Understood { chat: decoded.chat, echo: decoded.echo }),
         Surface::Completions => openai_completions::decode_request(body).map(Understood::from),
         Surface::Messages => anthropic::decode_request(body).map(Understood::from),
-        Surface::CountTokens => {
-            anthropic::decode_count_tokens_request(body).map(Understood::from)
-        }
+        Surface::CountTokens => anthropic::decode_count_tokens_request(body).map(Understood::from),
         Surface::Embeddings | Surface::Moderations | Surface::Models => Err(ApiError::new(
             ErrorKind::InvalidRequest,
             "this request has no form that another provider understands",
@@ -359,9 +357,8 @@ pub(crate) fn estimate_count(body: &[u8]) -> Result<u64, ApiError> {
         .tools
         .iter()
         .map(|tool| {
-            let schema = tool.parameters.as_ref().map_or(0, |schema| {
-                chat::estimate_tokens(schema.get())
-            });
+            let schema =
+                tool.parameters.as_ref().map_or(0, |schema| chat::estimate_tokens(schema.get()));
             schema + chat::estimate_tokens(tool.description.as_deref().unwrap_or_default()) + 12
         })
         .sum();

@@ -71,7 +71,11 @@ pub(crate) async fn dispatch(
 }
 
 impl Dispatch<'_> {
-    async fn attempt(&self, mut exchange: Box<Exchange>, deployment: &Arc<Deployment>) -> Attempted {
+    async fn attempt(
+        &self,
+        mut exchange: Box<Exchange>,
+        deployment: &Arc<Deployment>,
+    ) -> Attempted {
         exchange.adaptations.clear();
         let Some(course) = codec::course(exchange.surface, &deployment.provider) else {
             let error = ApiError::new(ErrorKind::Internal, "the candidate cannot serve this");
@@ -150,11 +154,11 @@ impl Dispatch<'_> {
         deployment: &Arc<Deployment>,
         format: WireFormat,
     ) -> Attempted {
-        let (mut exchange, request, encoded) =
-            match self.encode(exchange, deployment, format).await {
-                Ok(ready) => ready,
-                Err(refused) => return Err(refused),
-            };
+        let (mut exchange, request, encoded) = match self.encode(exchange, deployment, format).await
+        {
+            Ok(ready) => ready,
+            Err(refused) => return Err(refused),
+        };
         let Understood { chat: request, echo } = request;
         exchange.adaptations.clone_from(&encoded.adaptations);
         let context = self.context(&exchange, request.stream_usage);
@@ -208,7 +212,9 @@ impl Dispatch<'_> {
         };
         let http = self.worker.http();
         let timeouts = &deployment.timeouts;
-        if let Err(error) = deployment.provider.prepare_images(http, &mut request.chat, timeouts).await {
+        if let Err(error) =
+            deployment.provider.prepare_images(http, &mut request.chat, timeouts).await
+        {
             return Err((exchange, error));
         }
         match codec::encode_request(format, &request.chat, deployment) {
@@ -495,8 +501,7 @@ pub(crate) fn describe<B>(response: &mut Response<B>, exchange: &mut Exchange) {
     let micros = u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX);
     headers.insert("x-llm-proxy-overhead-us", HeaderValue::from(micros));
     if !exchange.adaptations.is_empty() {
-        let list: Vec<String> =
-            exchange.adaptations.iter().map(ToString::to_string).collect();
+        let list: Vec<String> = exchange.adaptations.iter().map(ToString::to_string).collect();
         if let Ok(value) = HeaderValue::try_from(list.join("; ")) {
             headers.insert("x-llm-proxy-adapted", value);
         }

@@ -13,10 +13,6 @@ pub struct BodyLimits {
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self {
-            max_bytes: 32 << 20,
-            max_json_depth: 128,
-            read_timeout: Duration::from_secs(60),
-        }
+        Self { max_bytes: 32 << 20, max_json_depth: 128, read_timeout: Duration::from_secs(60) }
     }
 }

@@ -127,9 +127,8 @@ async fn read_body(
     limits: &BodyLimits,
 ) -> Result<Bytes, ApiError> {
     if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        let json = content_type
-            .to_str()
-            .is_ok_and(|value| value.to_ascii_lowercase().contains("json"));
+        let json =
+            content_type.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("json"));
         if !json {
             return Err(ApiError::new(
                 ErrorKind::UnsupportedMediaType,

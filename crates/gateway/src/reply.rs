@@ -95,10 +95,8 @@ pub(crate) fn json(status: u16, body: impl Into<Bytes>) -> Response<ReplyBody> {
 pub(crate) fn event_stream(relay: Box<Relay>) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::stream(relay));
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
+    headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx in front of us would collect the stream otherwise.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

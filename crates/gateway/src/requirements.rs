@@ -72,9 +72,8 @@ impl Requirements {
         }
         if let Some(member) = member {
             let names: std::collections::BTreeMap<String, serde::de::IgnoredAny> =
-                serde_json::from_str(member).map_err(|_| {
-                    ApiError::invalid("llm_proxy", "`llm_proxy` must be an object")
-                })?;
+                serde_json::from_str(member)
+                    .map_err(|_| ApiError::invalid("llm_proxy", "`llm_proxy` must be an object"))?;
             if let Some(name) = LATER.iter().find(|name| names.contains_key(**name)) {
                 return Err(unavailable(&format!("llm_proxy.{name}")));
             }

@@ -75,9 +75,8 @@ pub(crate) fn upgrade(
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
         let limit = worker.gateway().snapshot().settings.body.max_bytes;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(limit))
-            .max_frame_size(Some(limit));
+        let config =
+            WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
         Box::pin(Session { worker, headers, socket, waiting: VecDeque::new() }.run()).await;

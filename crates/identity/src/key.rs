@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn a_key_is_known_by_its_digest_alone() {
         let mut ring = KeyRing::default();
-        let principal = Principal { name: "dev".to_owned(), models: Some(vec!["чат".to_owned()]) };
+        let principal =
+            Principal { name: "dev".to_owned(), models: Some(vec!["чат".to_owned()]) };
         let hex = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
         assert_eq!(KeyDigest::of("secret"), KeyDigest::from_hex(hex).unwrap());
         assert!(ring.add(KeyDigest::of("secret"), principal));

@@ -34,8 +34,12 @@ pub(crate) fn snapshot(
     let mut next = RunningProviders::new();
     for (name, wanted) in &config.providers {
         let provider = match running.get(name) {
-            Some((same, provider)) if same == wanted => Arc::clone(provider),
-            _ => Arc::new(provider(name, wanted).map_err(|error| format!("providers.{name}: {error}"))?),
+            Some((same, provider)) if same == wanted && !reads_files(wanted) => {
+                Arc::clone(provider)
+            }
+            _ => Arc::new(
+                provider(name, wanted).map_err(|error| format!("providers.{name}: {error}"))?,
+            ),
         };
         next.insert(name.clone(), (wanted.clone(), provider));
     }
@@ -58,6 +62,13 @@ pub(crate) fn snapshot(
     Ok(snapshot)
 }
 
+/// Whether a provider's files may have changed although its configuration has not.
+fn reads_files(provider: &config::Provider) -> bool {
+    provider.ca_bundle.is_some()
+        || provider.client_certificate.is_some()
+        || provider.service_account_key_file.is_some()
+}
+
 fn deployment_options(
     deployment: &config::Deployment,
     settings: &config::Provider,
@@ -77,7 +88,7 @@ fn deployment_options(
             config::Unsupported::Drop => dialects::Unsupported::Drop,
             config::Unsupported::Emulate => dialects::Unsupported::Emulate,
         },
-        timeouts: timeouts(deployment.timeouts.unwrap_or(settings.timeouts)),
+        timeouts: timeouts(deployment.resolved_timeouts(settings)),
         default_max_output_tokens: deployment.default_max_output_tokens,
         stream_usage: deployment.stream_usage,
         legacy_max_tokens: deployment
@@ -121,10 +132,7 @@ fn provider(name: &str, config: &config::Provider) -> Result<Provider, ComposeEr
                 config::Http2::PriorKnowledge => Http2::PriorKnowledge,
             },
             ca_bundle: config.ca_bundle.clone(),
-            client_certificate: config
-                .client_certificate
-                .clone()
-                .zip(config.client_key.clone()),
+            client_certificate: config.client_certificate.clone().zip(config.client_key.clone()),
             max_idle: config.max_idle_connections,
             idle_timeout: Duration::from_secs(config.idle_connection_s),
         },
@@ -184,8 +192,8 @@ fn credentials(config: &config::Provider) -> Result<Credentials, ComposeError> {
     if let Some(file) = &config.service_account_key_file {
         let text = std::fs::read_to_string(file)
             .map_err(|error| format!("{}: {error}", file.display()))?;
-        let key: ServiceAccountKey = serde_json::from_str(&text)
-            .map_err(|error| format!("{}: {error}", file.display()))?;
+        let key: ServiceAccountKey =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
         return Ok(Credentials::Token(TokenSource::YandexIam { url, key }));
     }
     if config.credentials.is_some() {

@@ -43,9 +43,8 @@ impl Process {
         let server = Server::bind(options, tls.clone(), Arc::clone(&gateway))
             .map_err(|error| format!("server.listen: {listen} cannot be bound: {error}"))?;
         let operations_address = &loaded.config.server.ops_listen;
-        let operations = tokio::net::TcpListener::bind(operations_address.as_str())
-            .await
-            .map_err(|error| {
+        let operations =
+            tokio::net::TcpListener::bind(operations_address.as_str()).await.map_err(|error| {
                 format!("server.ops_listen: {operations_address} cannot be bound: {error}")
             })?;
         let text = |error: std::io::Error| error.to_string();
@@ -159,10 +158,12 @@ impl Reload {
         if !fixed.is_empty() {
             return Err(format!("{} can change only with a restart", fixed.join(", ")));
         }
-        let snapshot = compose::snapshot(&loaded.config, &self.metrics, &mut self.providers)?;
+        let mut providers = self.providers.clone();
+        let snapshot = compose::snapshot(&loaded.config, &self.metrics, &mut providers)?;
         telemetry::set_log_level(&loaded.config.telemetry.log_level)
             .map_err(|error| format!("telemetry.log_level: {error}"))?;
         self.gateway.publish(snapshot);
+        self.providers = providers;
         self.loaded = loaded;
         Ok(())
     }

@@ -160,8 +160,7 @@ impl ImageStore {
             .ok_or_else(|| invalid("what stands at the picture's address is not a picture"))?
             .to_owned();
         let deadline = TokioInstant::now() + limit;
-        let body =
-            AnswerBody::new(response.into_body(), lease, "of the picture", limit, deadline);
+        let body = AnswerBody::new(response.into_body(), lease, "of the picture", limit, deadline);
         Ok(Picture { media_type, bytes: read(body, MAX_BYTES).await? })
     }
 }
@@ -289,9 +288,22 @@ mod tests {
     #[test]
     fn only_public_addresses_are_public() {
         for inside in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0",
-            "100.64.0.1", "198.18.0.1", "255.255.255.255", "::1", "fe80::1", "fc00::1",
-            "::ffff:10.0.0.1", "2002:0a00:0001::1", "64:ff9b::a00:1", "2001:db8::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "198.18.0.1",
+            "255.255.255.255",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:10.0.0.1",
+            "2002:0a00:0001::1",
+            "64:ff9b::a00:1",
+            "2001:db8::1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chat::{ApiError, ChatRequest, ErrorKind};
 use tokio::time::Instant;
 
-use crate::credentials::{CredentialError, CredentialCell, Credentials};
+use crate::credentials::{CredentialCell, CredentialError, Credentials};
 use crate::http::{
     Answer, AnswerBody, HttpClient, Origin, OriginError, OriginOptions, Outgoing, Segments,
 };
@@ -219,8 +219,7 @@ impl Provider {
             Outgoing { method, path, headers, body }
         };
         let credential = self.credentials.current(http, timeouts).await?;
-        let answer =
-            self.attempt(http, outgoing(credential.clone()), timeouts, deadline).await?;
+        let answer = self.attempt(http, outgoing(credential.clone()), timeouts, deadline).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }

@@ -102,8 +102,8 @@ const SECONDS: [f64; 16] = [
     20.48, 81.92,
 ];
 const OVERHEAD_SECONDS: [f64; 12] = [
-    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.01,
-    0.1, 1.0,
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.01, 0.1,
+    1.0,
 ];
 const TOKENS: [f64; 10] =
     [1.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0];
@@ -194,7 +194,9 @@ impl Metrics {
             Family::<TokenLabels, Histogram, fn() -> Histogram>::new_with_constructor(tokens);
         registry.register("gen_ai_client_token_usage", "Tokens used", token_usage.clone());
         let stage_family =
-            Family::<StageLabels, Histogram, fn() -> Histogram>::new_with_constructor(overhead_seconds);
+            Family::<StageLabels, Histogram, fn() -> Histogram>::new_with_constructor(
+                overhead_seconds,
+            );
         registry.register_with_unit(
             "llm_proxy_stage_duration",
             "Time spent in a stage of the pipeline",
@@ -211,9 +213,17 @@ impl Metrics {
         let reloads = Family::default();
         registry.register("llm_proxy_config_reloads", "Configurations taken", reloads.clone());
         let in_flight = Gauge::default();
-        registry.register("llm_proxy_in_flight_requests", "Requests being served", in_flight.clone());
+        registry.register(
+            "llm_proxy_in_flight_requests",
+            "Requests being served",
+            in_flight.clone(),
+        );
         let open_streams = Gauge::default();
-        registry.register("llm_proxy_open_streams", "Streams open to callers", open_streams.clone());
+        registry.register(
+            "llm_proxy_open_streams",
+            "Streams open to callers",
+            open_streams.clone(),
+        );
         let connections = Gauge::default();
         registry.register("llm_proxy_connections", "Connections of callers", connections.clone());
         let refused_connections = Counter::default();

@@ -1,6 +1,4 @@
-use chat::{
-    ApiError, Embedding, EmbeddingInput, EmbeddingRequest, EmbeddingResponse, Usage,
-};
+use chat::{ApiError, Embedding, EmbeddingInput, EmbeddingRequest, EmbeddingResponse, Usage};
 use serde::Deserialize;
 
 use crate::Target;

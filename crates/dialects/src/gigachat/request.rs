@@ -89,7 +89,9 @@ impl Encoder<'_> {
             .filter(|message| matches!(message.role, Role::System | Role::Developer))
             .map(Message::joined_text)
             .collect();
-        if request.response_format == ResponseFormat::JsonObject && self.emulate("response_format")? {
+        if request.response_format == ResponseFormat::JsonObject
+            && self.emulate("response_format")?
+        {
             system.extend(structured::instruction(&request.response_format));
             self.validate = ResponseFormat::JsonObject;
         }

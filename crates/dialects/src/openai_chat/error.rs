@@ -143,7 +143,9 @@ fn kind_of(status: u16, said: &Said) -> ErrorKind {
     }
     if matches!(
         code.as_str(),
-        "content_filter" | "content_policy_violation" | "data_inspection_failed"
+        "content_filter"
+            | "content_policy_violation"
+            | "data_inspection_failed"
             | "responsibleaipolicyviolation"
     ) {
         return ErrorKind::ContentPolicy;
@@ -162,14 +164,7 @@ fn to_api_error(status: u16, said: Said, retry_after: Option<Duration>) -> ApiEr
         said.message.chars().take(MAX_MESSAGE).collect()
     };
     let code = Some(said.code).filter(|code| !code.is_empty() && code.parse::<u16>().is_err());
-    ApiError {
-        kind,
-        message,
-        param: said.param,
-        code,
-        retry_after,
-        provider_status: Some(status),
-    }
+    ApiError { kind, message, param: said.param, code, retry_after, provider_status: Some(status) }
 }
 
 /// What a provider's error says.
@@ -214,10 +209,25 @@ mod tests {
                 ErrorKind::InvalidRequest,
                 "bad",
             ),
-            (422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, ErrorKind::InvalidRequest, "field required"),
+            (
+                422,
+                r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#,
+                ErrorKind::InvalidRequest,
+                "field required",
+            ),
             (404, r#"{"error":"model 'x' not found"}"#, ErrorKind::NotFound, "model 'x' not found"),
-            (429, r#"{"error":{"message":"нет средств","code":"insufficient_quota"}}"#, ErrorKind::QuotaExhausted, "нет средств"),
-            (502, "<html>", ErrorKind::BadGateway, "the provider answered with status 502 and no explanation"),
+            (
+                429,
+                r#"{"error":{"message":"нет средств","code":"insufficient_quota"}}"#,
+                ErrorKind::QuotaExhausted,
+                "нет средств",
+            ),
+            (
+                502,
+                "<html>",
+                ErrorKind::BadGateway,
+                "the provider answered with status 502 and no explanation",
+            ),
         ] {
             let error = decode_error(status, body.as_bytes(), None);
             assert_eq!((error.kind, error.message.as_str()), (kind, message), "{body}");

@@ -113,8 +113,7 @@ pub fn decode_request(body: &[u8]) -> Result<ChatRequest, ApiError> {
             visible: true,
         }),
         stream: wire.stream.unwrap_or(false),
-        stream_usage: wire.stream_options.and_then(|options| options.include_usage)
-            == Some(true),
+        stream_usage: wire.stream_options.and_then(|options| options.include_usage) == Some(true),
         user: wire.user,
         metadata: wire.metadata,
         extra: ExtraMembers { audience: Some(Audience::OpenAiChat), members: wire.extra },

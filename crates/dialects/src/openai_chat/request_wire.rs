@@ -149,8 +149,12 @@ pub(super) struct FunctionWire {
 #[serde(untagged, expecting = "\"auto\", \"none\", \"required\" or an object that names a tool")]
 pub(super) enum ToolChoiceWire {
     Mode(ModeWire),
-    Named { function: NamedWire },
-    Allowed { allowed_tools: AllowedWire },
+    Named {
+        function: NamedWire,
+    },
+    Allowed {
+        allowed_tools: AllowedWire,
+    },
     /// The deprecated `function_call`.
     Function(NamedWire),
 }

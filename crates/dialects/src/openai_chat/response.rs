@@ -1,6 +1,5 @@
 use chat::{
-    ApiError, ChatResponse, Choice, FinishReason, Json, Logprobs, Part, Reasoning,
-    ToolCall, Usage,
+    ApiError, ChatResponse, Choice, FinishReason, Json, Logprobs, Part, Reasoning, ToolCall, Usage,
 };
 use serde::Deserialize;
 use serde_json::Value;

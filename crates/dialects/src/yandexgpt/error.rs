@@ -45,8 +45,6 @@ impl StatusWire {
 #[must_use]
 pub fn decode_error(status: u16, body: &[u8], retry_after: Option<Duration>) -> ApiError {
     let wire: ErrorWire = serde_json::from_slice(body).unwrap_or_default();
-    let said = wire
-        .error
-        .unwrap_or(StatusWire { http_code: Some(status), message: wire.message });
+    let said = wire.error.unwrap_or(StatusWire { http_code: Some(status), message: wire.message });
     said.into_error(status, retry_after)
 }

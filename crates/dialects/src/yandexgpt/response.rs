@@ -1,6 +1,4 @@
-use chat::{
-    ApiError, ChatResponse, Choice, FinishReason, Json, Part, ToolCall, Usage,
-};
+use chat::{ApiError, ChatResponse, Choice, FinishReason, Json, Part, ToolCall, Usage};
 use serde::Deserialize;
 
 use super::error::StatusWire;

@@ -84,9 +84,7 @@ impl Server {
         let listener = TcpListener::from_std(listen(options.listen)?)?;
         let (phase, _) = watch::channel(Phase::Serving);
         let workers = (0..options.workers.max(1))
-            .map(|number| {
-                start_worker(number, &options, tls.clone(), Arc::clone(&gateway), &phase)
-            })
+            .map(|number| start_worker(number, &options, tls.clone(), Arc::clone(&gateway), &phase))
             .collect::<io::Result<_>>()?;
         Ok(Self { listener, options, workers, gateway, phase })
     }
@@ -129,7 +127,8 @@ impl Server {
         }
         drop(listener);
         phase.send_replace(Phase::Closing);
-        let finished = tokio::time::timeout(options.drain_timeout, all_closed(&workers, &gateway)).await;
+        let finished =
+            tokio::time::timeout(options.drain_timeout, all_closed(&workers, &gateway)).await;
         phase.send_replace(Phase::Cut);
         for worker in workers {
             drop(worker.sockets);

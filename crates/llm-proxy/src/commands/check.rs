@@ -1,18 +1,18 @@
 use std::path::Path;
 
-use super::Failure;
+use super::{Failure, print};
 
 /// Looks for faults in the configuration in `file`.
 pub(super) fn run(file: &Path, effective: bool, json: bool) -> Result<(), Failure> {
     match config::load(file) {
         Ok(loaded) => {
             if json {
-                let config = effective.then_some(&loaded.config);
-                println!("{}", serde_json::json!({ "valid": true, "effective": config }));
+                let config = effective.then(|| loaded.config.with_defaults());
+                print(&format!("{}\n", serde_json::json!({ "valid": true, "effective": config })));
             } else if effective {
-                print!("{}", config::effective_yaml(&loaded.config));
+                print(&config::effective_yaml(&loaded.config));
             } else {
-                println!("{}: no faults", file.display());
+                print(&format!("{}: no faults\n", file.display()));
             }
             Ok(())
         }
@@ -27,7 +27,7 @@ pub(super) fn run(file: &Path, effective: bool, json: bool) -> Result<(), Failur
                     })
                 })
                 .collect();
-            println!("{}", serde_json::json!({ "valid": false, "faults": list }));
+            print(&format!("{}\n", serde_json::json!({ "valid": false, "faults": list })));
             Err(Failure::Usage(String::new()))
         }
         Err(faults) => Err(Failure::Usage(faults.to_string())),

@@ -37,8 +37,7 @@ pub(super) fn run(listen: SocketAddr, json: bool) -> Result<(), Failure> {
         .map_err(|error| failed(error.to_string()))?;
     let loaded = config::load(&file).map_err(|faults| failed(faults.to_string()))?;
     process::init_logs(&loaded.config).map_err(failed)?;
-    let models: Vec<String> =
-        loaded.config.models.iter().map(|model| model.name.clone()).collect();
+    let models: Vec<String> = loaded.config.models.iter().map(|model| model.name.clone()).collect();
     let runtime = process::runtime().map_err(failed)?;
     runtime
         .block_on(async {

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod serve;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,7 +93,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Simulate(arguments)) => simulate(&arguments),
         Some(Command::Check { config, effective, json }) => check::run(&config, effective, json),
         Some(Command::Schema) => {
-            print!("{}", config::schema_json());
+            print(&config::schema_json());
             Ok(())
         }
         None if std::path::Path::new(DEFAULT_CONFIG).exists() => {
@@ -111,6 +112,11 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Writes to standard output, as far as somebody reads it: `| head` is no failure.
+fn print(text: &str) {
+    _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn simulate(arguments: &simulator::SimulateArgs) -> Result<(), Failure> {

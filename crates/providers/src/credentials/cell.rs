@@ -147,7 +147,8 @@ impl TokenCell {
         {
             return Err(self.no_token(error));
         }
-        let fetched = self.source.fetch(http, timeouts, SystemTime::now(), fastrand::u128(..)).await;
+        let fetched =
+            self.source.fetch(http, timeouts, SystemTime::now(), fastrand::u128(..)).await;
         let made = fetched.and_then(|grant| {
             let header = secret_header(self.prefix, &grant.token)
                 .map_err(|_| SourceError::Unexpected("a token that no header can carry"))?;

@@ -301,7 +301,9 @@ fn read_grant(body: &[u8], now: SystemTime) -> Result<Grant, SourceError> {
         (None, None) => DEFAULT_LIFE,
     };
     if life.is_zero() {
-        return Err(SourceError::Unexpected("a token that has expired already; compare the clocks"));
+        return Err(SourceError::Unexpected(
+            "a token that has expired already; compare the clocks",
+        ));
     }
     // Far beyond any real one, and within what a clock can add.
     Ok(Grant { token, life: life.min(Duration::from_secs(7 * 24 * 3600)) })

@@ -68,7 +68,10 @@ impl AnswerBody {
     }
 
     /// As [`AnswerBody::next`], for those who poll.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ApiError>>> {
+    pub fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ApiError>>> {
         loop {
             if self.done {
                 return Poll::Ready(None);

@@ -200,10 +200,8 @@ impl Transport {
 }
 
 fn client_config(options: &OriginOptions) -> Result<ClientConfig, OriginError> {
-    let fault = |path: &PathBuf, reason: String| OriginError::Certificate {
-        path: path.clone(),
-        reason,
-    };
+    let fault =
+        |path: &PathBuf, reason: String| OriginError::Certificate { path: path.clone(), reason };
     let certificates = |path: &PathBuf| {
         CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -167,12 +167,7 @@ impl HttpClient {
     }
 
     fn lease(&self, origin: &Origin, sender: http1::SendRequest<Segments>) -> Lease {
-        Lease {
-            client: self.clone(),
-            origin: origin.id,
-            max_idle: origin.options.max_idle,
-            sender,
-        }
+        Lease { client: self.clone(), origin: origin.id, max_idle: origin.options.max_idle, sender }
     }
 
     fn idle(&self, origin: &Origin) -> Option<http1::SendRequest<Segments>> {
