@@ -12,18 +12,6 @@ import pytest
 
 BINARY = os.environ.get("LLM_PROXY_BIN", "target/release/llm-proxy")
 
-# Public model names of the demo, one for each provider.
-CHAT_MODELS = ["gigachat", "yandexgpt", "qwen", "cloudru", "vllm", "openai", "azure", "anthropic"]
-EMBEDDING_MODELS = [
-    "gigachat-embeddings",
-    "yandexgpt-embeddings",
-    "qwen-embeddings",
-    "cloudru-embeddings",
-    "vllm-embeddings",
-    "openai-embeddings",
-    "azure-embeddings",
-]
-
 
 @pytest.fixture(scope="session")
 def demo():

@@ -2,7 +2,7 @@
 
 import anthropic
 import pytest
-from conftest import CHAT_MODELS
+from demo_models import CHAT_MODELS
 from test_openai_python import PNG
 
 WEATHER = {

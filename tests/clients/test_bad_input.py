@@ -124,3 +124,90 @@ def test_header_floods_and_garbage_are_cut(demo):
 
 def test_half_requests_are_not_waited_for(demo):
     assert raw(demo, b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", wait=15) in (b"", b"reset")
+
+
+WEBSOCKET_GARBAGE = {
+    "no frame at all": b"\xff" * 200,
+    "not masked": b"\x81\x05hello",
+    "a length of exabytes": b"\x81\xff" + b"\x7f" * 8 + b"\x00" * 8,
+    "text that is not UTF-8": b"\x81\x82\x00\x00\x00\x00\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("garbage", WEBSOCKET_GARBAGE.values(), ids=WEBSOCKET_GARBAGE.keys())
+def test_websocket_garbage_is_cut(demo, garbage):
+    head = (
+        f"GET /v1/responses HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {demo['keys']['default']}\r\n"
+        "upgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n"
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    received = raw(demo, head.encode() + garbage, wait=5)
+    assert received == b"reset" or received.startswith(b"HTTP/1.1 101")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b'{"model": "' + b"a" * (34 << 20) + b'"}', 413, "request_too_large"),
+        ({"model": "нет такой", "max_tokens": 5, "messages": [MESSAGE]}, 404, "not_found_error"),
+        ({"model": "vllm", "max_tokens": 5, "messages": [{"role": "user", "content": "[[sim: status=429]]"}]}, 429, "rate_limit_error"),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "invalid_request_error"),
+        (b'{"model": "vllm", "messages": "\xff"}', 400, "invalid_request_error"),
+        (b'{"model": "a", "model": "b"}', 400, "invalid_request_error"),
+    ],
+)
+def test_every_error_to_an_anthropic_caller_has_anthropics_shape(http, body, status, kind):
+    answer = post(http, body, path="/v1/messages")
+    assert answer.status_code == status, answer.text
+    assert answer.json()["type"] == "error" and answer.json()["error"]["type"] == kind
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/completions", "/v1/embeddings", "/v1/moderations"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b'{"model": "vllm", "model": "openai"}',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"model": "vllm", "input": "\xff", "prompt": "\xff"}',
+        {"model": "vllm", "input": {"a": 1}, "prompt": {"a": 1}},
+        {"model": "vllm", "input": [], "prompt": []},
+    ],
+)
+def test_other_surfaces_refuse_as_clearly(http, path, body):
+    answer = post(http, body, path=path)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/embeddings", "/v1/moderations"])
+def test_a_missing_input_is_named(http, path):
+    answer = post(http, {"model": "vllm"}, path=path)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == "input"
+
+
+def test_a_missing_prompt_is_named_where_the_provider_has_no_default(http):
+    answer = post(http, {"model": "gigachat"}, path="/v1/completions")
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == "prompt"
+
+
+REQUEST_LINE = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"content-length: 5\r\ncontent-length: 6\r\n\r\nabcdef",
+        b"content-length: -5\r\n\r\n",
+        b"content-length: 99999999999999\r\n\r\n",
+        b"transfer-encoding: chunked\r\n\r\nZZ\r\nabc\r\n",
+        b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_bodies_of_doubtful_length_are_refused(demo, rest):
+    key = f"authorization: Bearer {demo['keys']['default']}\r\nconnection: close\r\n"
+    answer = raw(demo, REQUEST_LINE + key.encode() + rest)
+    assert answer == b"reset" or answer.split(b" ")[1] in (b"400", b"413"), answer[:200]
+

@@ -1,6 +1,8 @@
 """Callers who go away, and callers who read slowly."""
 
+import json
 import socket
+import subprocess
 import time
 
 import httpx
@@ -33,6 +35,30 @@ def test_leaving_before_the_first_byte_cancels_the_provider(demo, simulator):
             headers={"authorization": "Bearer " + demo["keys"]["default"]},
             timeout=httpx.Timeout(5, read=0.5),
         )
+    wait_for_client_gone(simulator, mark)
+
+
+SURFACES = {
+    "/v1/chat/completions": lambda text: {"messages": [{"role": "user", "content": text}]},
+    "/v1/messages": lambda text: {"max_tokens": 500, "messages": [{"role": "user", "content": text}]},
+    "/v1/responses": lambda text: {"input": text},
+    "/v1/completions": lambda text: {"prompt": text},
+}
+
+
+@pytest.mark.parametrize("path", SURFACES)
+def test_leaving_over_http2_cancels_the_provider(demo, simulator, path):
+    mark = f"leaving {path} {time.time()}"
+    script = f"[[sim: chunks=300; between_ms=40]] {mark}"
+    with subprocess.Popen(
+        ["curl", "-sN", "--http2-prior-knowledge", demo["base_url"] + path]
+        + ["-H", "authorization: Bearer " + demo["keys"]["default"]]
+        + ["-H", "content-type: application/json"]
+        + ["-d", json.dumps({"model": "gigachat", "stream": True, **SURFACES[path](script)})],
+        stdout=subprocess.PIPE,
+    ) as curl:
+        assert curl.stdout.readline()
+        curl.kill()
     wait_for_client_gone(simulator, mark)
 
 

@@ -5,7 +5,7 @@ import json
 
 import openai
 import pytest
-from conftest import CHAT_MODELS, EMBEDDING_MODELS
+from demo_models import CHAT_MODELS, EMBEDDING_MODELS
 from pydantic import BaseModel
 
 WEATHER = {

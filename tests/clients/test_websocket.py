@@ -83,6 +83,29 @@ def test_errors_are_events_and_the_socket_lives_on(demo):
     asyncio.run(run())
 
 
+def test_requests_sent_at_once_are_answered_in_order(demo):
+    async def run():
+        async with connect(demo) as socket:
+            for text in ["раз", "два"]:
+                await socket.send(create("vllm", f"[[sim: text={text}; chunks=3; between_ms=20]] Да"))
+            for text in ["раз", "два"]:
+                final = (await events_of(socket))[-1]
+                assert final["response"]["output"][-1]["content"][0]["text"] == text
+
+    asyncio.run(run())
+
+
+def test_a_message_that_is_too_large_closes_with_1009(demo):
+    async def run():
+        async with connect(demo) as socket:
+            with pytest.raises(websockets.ConnectionClosed):
+                await socket.send(create("vllm", "a" * (40 << 20)))
+                await asyncio.wait_for(socket.recv(), 10)
+            assert socket.close_code == 1009
+
+    asyncio.run(run())
+
+
 def test_a_wrong_key_gets_no_socket(demo):
     async def run():
         async with connect(demo, key="sk-wrong"):

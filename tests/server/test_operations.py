@@ -7,7 +7,7 @@ import time
 
 import httpx
 import pytest
-from conftest import BINARY, KEY, wait_until
+from served import BINARY, KEY, wait_until
 
 
 def test_health_metrics_and_logs_say_what_they_should_and_no_more(gateway):

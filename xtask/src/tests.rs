@@ -32,6 +32,7 @@ pub(crate) fn unit() -> Outcome {
 /// SDKs and curl against the release binary.
 pub(crate) fn clients() -> Outcome {
     debian_package("curl", &["curl"])?;
+    debian_package("openssl", &["openssl"])?;
     debian_package("python3", &["python3", "python3-venv"])?;
     debian_package("node", &["nodejs", "npm"])?;
     run("cargo", &["build", "--release", "--locked", "--package", "llm-proxy"])?;
@@ -42,6 +43,8 @@ pub(crate) fn clients() -> Outcome {
     }
     let requirements = text(&root().join("tests/requirements.txt"));
     run(&text(&python), &["-m", "pip", "install", "--quiet", "-r", &requirements])?;
+    let unresolved = text(&root().join("tests/requirements-no-deps.txt"));
+    run(&text(&python), &["-m", "pip", "install", "--quiet", "--no-deps", "-r", &unresolved])?;
     run("npm", &["ci", "--prefix", "tests/node", "--no-audit", "--no-fund"])?;
     let binary = text(&root().join("target/release/llm-proxy"));
     run_with(

@@ -125,6 +125,12 @@ impl Provider {
         !matches!(self.kind, ProviderKind::OpenAi | ProviderKind::AzureOpenAi)
     }
 
+    /// Anthropic's `anthropic-version`.
+    #[must_use]
+    pub fn resolved_version(&self) -> &str {
+        self.version.as_deref().unwrap_or(ANTHROPIC_VERSION)
+    }
+
     /// GigaChat's scope.
     #[must_use]
     pub fn resolved_scope(&self) -> &str {
@@ -145,7 +151,7 @@ impl Provider {
         match self.kind {
             // A user's token comes from the API itself.
             ProviderKind::GigaChat if self.user.is_some() => {
-                format!("{}/token", self.resolved_base_url())
+                format!("{}/token", self.resolved_base_url().trim_end_matches('/'))
             }
             ProviderKind::GigaChat => {
                 "https://ngw.devices.sberbank.ru:9443/api/v2/oauth".to_owned()
@@ -203,7 +209,7 @@ impl Config {
                     }
                 }
                 ProviderKind::Anthropic => {
-                    provider.version.get_or_insert_with(|| ANTHROPIC_VERSION.to_owned());
+                    provider.version = Some(provider.resolved_version().to_owned());
                 }
                 ProviderKind::AzureOpenAi => {}
                 kind => {

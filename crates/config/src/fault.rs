@@ -22,10 +22,20 @@ impl fmt::Display for Fault {
             write!(formatter, ":{}:{}", self.line, self.column)?;
         }
         if !self.path.is_empty() {
-            write!(formatter, ": {}", self.path)?;
+            formatter.write_str(": ")?;
+            write_visible(formatter, &self.path)?;
         }
-        write!(formatter, ": {}", self.message)
+        formatter.write_str(": ")?;
+        write_visible(formatter, &self.message)
     }
+}
+
+/// A fault is one line, whatever the keys hold that it quotes.
+fn write_visible(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c.is_control() {
+        true => write!(formatter, "{}", c.escape_default()),
+        false => fmt::Write::write_char(formatter, c),
+    })
 }
 
 /// All that is wrong with a configuration, in the order of the lines.

@@ -13,6 +13,7 @@ mod reference;
 mod reload;
 mod semantics;
 mod structure;
+mod syntax;
 mod types;
 mod yaml;
 

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use http::Uri;
-
 use crate::content::Content;
 use crate::document::Document;
 use crate::fault::{Fault, nearest};
+use crate::syntax::{is_host, is_name, is_url};
 use crate::types::{
     Config, Provider, ProviderKind, Secret, Server, Telemetry, TimeoutOverrides, Timeouts,
     YandexApi,
@@ -25,7 +24,9 @@ pub(crate) fn check(config: &Config, document: &Document, doubtful: &[String]) -
     let mut checker = Checker { document, doubtful, faults: Vec::new() };
     checker.server(&config.server);
     for (name, provider) in &config.providers {
-        checker.provider(&format!("providers.{name}"), provider);
+        let path = format!("providers.{name}");
+        checker.name(&path, name);
+        checker.provider(&path, provider);
     }
     checker.models(config);
     checker.identity(config);
@@ -108,12 +109,28 @@ impl Checker<'_> {
     }
 
     fn url(&mut self, path: &str, text: &str) {
-        let sound = text.parse::<Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-        });
-        if !sound {
-            self.fault(path, "must be a URL that begins with http:// or https://, without user");
+        if !is_url(text) {
+            self.fault(
+                path,
+                "must be a URL that begins with http:// or https://, with a host, without user",
+            );
+        }
+    }
+
+    /// A text that stands in headers and logs, or is looked up by.
+    fn name(&mut self, path: &str, text: &str) {
+        if !is_name(text) {
+            self.fault(path, "is empty or holds a control character; give a name");
+        }
+    }
+
+    /// What another key names. Values of the environment are not shown: the wrong variable may
+    /// hold a secret.
+    fn quoted(&self, path: &str, text: &str) -> String {
+        if self.document.is_referenced(path) {
+            "of this name, which the environment gives".to_owned()
+        } else {
+            format!("`{text}`")
         }
     }
 
@@ -171,6 +188,14 @@ impl Checker<'_> {
         if let Some(entra) = &provider.entra {
             self.url(&format!("{path}.entra.token_url"), &entra.token_url);
         }
+        for (number, host) in provider.image_hosts.iter().enumerate() {
+            if !is_host(host) {
+                self.fault(
+                    &format!("{path}.image_hosts[{number}]"),
+                    "must be a host alone, without scheme, port and path, such as minio.local",
+                );
+            }
+        }
         for (name, value) in &provider.headers {
             let path = format!("{path}.headers.{name}");
             match http::HeaderName::try_from(name) {
@@ -199,6 +224,8 @@ impl Checker<'_> {
                 && provider.resolved_api() == YandexApi::OpenAi);
         if provider.apis.is_some() && !compatible {
             self.fault(&format!("{path}.apis"), "says nothing about this kind; remove it");
+        } else if provider.apis.as_ref().is_some_and(Vec::is_empty) {
+            self.fault(&format!("{path}.apis"), "is empty; name what it offers, or remove it");
         }
         self.foreign_keys(path, provider);
         self.credentials(path, provider);
@@ -237,6 +264,22 @@ impl Checker<'_> {
 
     fn credentials(&mut self, path: &str, provider: &Provider) {
         let key = provider.api_key.is_some();
+        let entra = provider.entra.as_ref();
+        let secret = |secret: &'_ Option<Secret>| secret.as_ref().map(|s| s.expose().is_empty());
+        let text = |text: &'_ Option<String>| text.as_ref().map(String::is_empty);
+        for (name, empty) in [
+            ("user", text(&provider.user)),
+            ("password", secret(&provider.password)),
+            ("key_id", text(&provider.key_id)),
+            ("key_secret", secret(&provider.key_secret)),
+            ("entra.client_id", entra.map(|entra| entra.client_id.is_empty())),
+            ("entra.client_secret", entra.map(|entra| entra.client_secret.expose().is_empty())),
+            ("entra.scope", entra.map(|entra| entra.scope.is_empty())),
+        ] {
+            if empty == Some(true) {
+                self.fault(&format!("{path}.{name}"), "is empty; give it");
+            }
+        }
         match provider.kind {
             ProviderKind::GigaChat => {
                 if provider.user.is_some() != provider.password.is_some() {
@@ -277,8 +320,8 @@ impl Checker<'_> {
                 }
             }
             ProviderKind::CloudRu => {
-                let pair = provider.key_id.is_some() && provider.key_secret.is_some();
-                if key == pair {
+                let (id, secret) = (provider.key_id.is_some(), provider.key_secret.is_some());
+                if id != secret || key == id {
                     self.fault(path, "give either `api_key` or `key_id` and `key_secret`");
                 }
             }
@@ -311,21 +354,18 @@ impl Checker<'_> {
         let mut names = BTreeSet::new();
         for (number, model) in config.models.iter().enumerate() {
             let path = format!("models[{number}]");
-            if model.name.trim().is_empty() {
-                self.fault(&format!("{path}.name"), "must not be empty");
-            }
+            self.name(&format!("{path}.name"), &model.name);
             if !names.insert(&model.name) {
-                let message = format!("the model `{}` stands twice; rename one", model.name);
-                self.fault(&format!("{path}.name"), message);
+                let path = format!("{path}.name");
+                let name = self.quoted(&path, &model.name);
+                self.fault(&path, format!("the model {name} stands twice; rename one"));
             }
             if model.deployments.is_empty() {
                 self.fault(&format!("{path}.deployments"), "is empty; add a deployment");
             }
             for (place, deployment) in model.deployments.iter().enumerate() {
                 let inner = format!("{path}.deployments[{place}]");
-                if deployment.model.trim().is_empty() {
-                    self.fault(&format!("{inner}.model"), "is empty; name the provider's model");
-                }
+                self.name(&format!("{inner}.model"), &deployment.model);
                 if let Some(provider) = config.providers.get(&deployment.provider)
                     && deployment.timeouts != TimeoutOverrides::default()
                 {
@@ -341,10 +381,9 @@ impl Checker<'_> {
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => "add it under `providers`".to_owned(),
                 };
-                self.fault(
-                    &format!("{inner}.provider"),
-                    format!("there is no provider `{}`; {hint}", deployment.provider),
-                );
+                let path = format!("{inner}.provider");
+                let name = self.quoted(&path, &deployment.provider);
+                self.fault(&path, format!("there is no provider {name}; {hint}"));
             }
         }
     }
@@ -358,6 +397,7 @@ impl Checker<'_> {
         let mut secrets = BTreeSet::new();
         for (number, key) in keys.iter().enumerate() {
             let path = format!("identity.static_keys[{number}]");
+            self.name(&format!("{path}.name"), &key.name);
             if !names.insert(&key.name) {
                 self.fault(&format!("{path}.name"), "this name stands twice; rename one");
             }
@@ -371,13 +411,13 @@ impl Checker<'_> {
                         let message = "holds a blank or a character that is not ASCII; callers \
                                        could not send it, take another";
                         self.fault(&path, message);
-                    } else if !secrets.insert(text) {
+                    } else if !secrets.insert(text.to_owned()) {
                         self.fault(&path, "is the key of another entry too; change one");
                     }
                 }
                 (None, Some(digest)) => {
                     let hex = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-                    if hex && !secrets.insert(digest) {
+                    if hex && !secrets.insert(digest.to_ascii_lowercase()) {
                         self.fault(
                             &format!("{path}.key_sha256"),
                             "is the key of another entry too; change one",
@@ -392,7 +432,12 @@ impl Checker<'_> {
                 }
                 _ => self.fault(&path, "give either `key` or `key_sha256`"),
             }
-            for model in key.models.iter().flatten() {
+            if key.models.as_ref().is_some_and(Vec::is_empty) {
+                let message = "is empty, so that this key may call nothing; name models, or \
+                               remove it for all";
+                self.fault(&format!("{path}.models"), message);
+            }
+            for (place, model) in key.models.iter().flatten().enumerate() {
                 if self.certain("models", ".name")
                     && !config.models.iter().any(|known| known.name == *model)
                 {
@@ -401,8 +446,9 @@ impl Checker<'_> {
                         .map_or("add it under `models`".to_owned(), |meant| {
                             format!("did you mean `{meant}`?")
                         });
-                    let message = format!("there is no model `{model}`; {hint}");
-                    self.fault(&format!("{path}.models"), message);
+                    let path = format!("{path}.models[{place}]");
+                    let name = self.quoted(&path, model);
+                    self.fault(&path, format!("there is no model {name}; {hint}"));
                 }
             }
         }

@@ -9,9 +9,19 @@ use serde_json::{Map, Number, Value};
 use crate::document::{Document, joined};
 use crate::fault::{Fault, nearest};
 
-/// Top-level keys that a later version will know.
-const LATER: [&str; 9] =
-    ["storage", "routing", "tenants", "limits", "guard", "cache", "sessions", "audit", "prompts"];
+/// Paths of keys that a later version will know.
+const LATER: [&str; 10] = [
+    "storage",
+    "routing",
+    "tenants",
+    "limits",
+    "guard",
+    "cache",
+    "sessions",
+    "audit",
+    "prompts",
+    "server.admin_listen",
+];
 
 /// What a document has against the schema.
 pub(crate) struct Structure {
@@ -137,7 +147,7 @@ impl<'c> Checker<'c> {
                 continue;
             }
             unknown.push(name.clone());
-            if path.is_empty() && LATER.contains(&name.as_str()) {
+            if LATER.contains(&inner.as_str()) {
                 let message = format!("`{name}` is not available in this version; remove it");
                 self.fault(&inner, message);
                 continue;

@@ -258,7 +258,8 @@ pub struct Provider {
     pub credentials: Option<Secret>,
     /// GigaChat: `GIGACHAT_API_PERS` (default), `GIGACHAT_API_B2B` or `GIGACHAT_API_CORP`.
     pub scope: Option<String>,
-    /// GigaChat: its token service, if not the public one.
+    /// GigaChat: its token service; default `https://ngw.devices.sberbank.ru:9443/api/v2/oauth`,
+    /// with `user` the path `/token` of `base_url`.
     pub auth_url: Option<String>,
     /// GigaChat: user, instead of `credentials`.
     pub user: Option<String>,
@@ -268,17 +269,17 @@ pub struct Provider {
     pub iam_token: Option<Secret>,
     /// YandexGPT: file with the key of a service account, for which IAM tokens are fetched.
     pub service_account_key_file: Option<PathBuf>,
-    /// YandexGPT: the IAM service, if not the public one.
+    /// YandexGPT: the IAM service; default `https://iam.api.cloud.yandex.net/iam/v1/tokens`.
     pub iam_url: Option<String>,
     /// YandexGPT: the folder.
     pub folder_id: Option<String>,
-    /// YandexGPT: which of its APIs is spoken.
+    /// YandexGPT: which of its APIs is spoken; default `native`.
     pub api: Option<YandexApi>,
     /// Cloud.ru: id of a key, instead of `api_key`.
     pub key_id: Option<String>,
     /// Cloud.ru: secret of the key `key_id`.
     pub key_secret: Option<Secret>,
-    /// Cloud.ru: its token service, if not the public one.
+    /// Cloud.ru: its token service; default `https://iam.api.cloud.ru/api/v1/auth/token`.
     pub token_url: Option<String>,
     /// Cloud.ru: the project.
     pub project_id: Option<String>,
@@ -427,7 +428,8 @@ pub struct Deployment {
     /// Whether usage may be asked for in streams (`stream_options.include_usage`).
     #[serde(default = "yes")]
     pub stream_usage: bool,
-    /// Whether the provider knows the output limit only as `max_tokens`; default by kind.
+    /// Whether the provider knows the output limit only as `max_tokens`; default: not for `openai`
+    /// and `azure_openai`.
     pub legacy_max_tokens: Option<bool>,
 }
 

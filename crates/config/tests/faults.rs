@@ -88,7 +88,7 @@ llm-proxy.yaml:6:1: cache: `cache` is not available in this version; remove it
 llm-proxy.yaml:8:14: providers.gigachat.kind: must be one of openai, qwen, cloudru, vllm, sglang, llamacpp, ollama, openrouter, gemini, azure_openai, anthropic, gigachat, yandexgpt, not this text; did you mean `gigachat`?
 llm-proxy.yaml:8:43: providers.gigachat.credentials: the environment variable `NOT_SET` is not set; set it, or write `${NOT_SET:-default}`
 llm-proxy.yaml:9:3: providers.openai: `api_key` is missing; add it, as a reference: "${KEY}"
-llm-proxy.yaml:10:31: providers.azure.base_url: must be a URL that begins with http:// or https://, without user
+llm-proxy.yaml:10:31: providers.azure.base_url: must be a URL that begins with http:// or https://, with a host, without user
 llm-proxy.yaml:10:64: providers.azure.entra: `client_id` is missing; add it
 llm-proxy.yaml:10:64: providers.azure.entra: `client_secret` is missing; add it
 llm-proxy.yaml:11:29: providers.yandex.api_key: must be a text, not a list
@@ -120,6 +120,84 @@ fn what_types_cannot_say_is_told_too() {
     ] {
         assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}\n{found:#?}");
     }
+}
+
+#[test]
+fn empty_texts_and_addresses_that_reach_nobody_are_refused() {
+    let text = r#"server: {admin_listen: "127.0.0.1:8081"}
+providers:
+  "a\nb": {kind: vllm, base_url: "http://:80/v1", image_hosts: ["http://minio"], apis: []}
+  big: {kind: vllm, base_url: "http://v:99999/v1"}
+  giga: {kind: gigachat, user: "", password: ""}
+  cloud: {kind: cloudru, api_key: k, key_id: i}
+  azure: {kind: azure_openai, base_url: "https://a", entra: {token_url: "https://t", client_id: "", client_secret: ""}}
+models:
+  - {name: "m\r", deployments: [{provider: big, model: " "}]}
+identity:
+  static_keys: [{name: "", key: long-enough, models: []}]
+"#;
+    let found = faults(text);
+    let expected = [
+        "llm-proxy.yaml:1:10: server.admin_listen: `admin_listen` is not available in this version",
+        "llm-proxy.yaml:3:3: providers.a\\nb: is empty or holds a control character",
+        "llm-proxy.yaml:3:24: providers.a\\nb.base_url: must be a URL",
+        "llm-proxy.yaml:3:65: providers.a\\nb.image_hosts[0]: must be a host alone",
+        "llm-proxy.yaml:3:82: providers.a\\nb.apis: is empty",
+        "llm-proxy.yaml:4:21: providers.big.base_url: must be a URL",
+        "llm-proxy.yaml:5:26: providers.giga.user: is empty",
+        "llm-proxy.yaml:5:36: providers.giga.password: is empty",
+        "llm-proxy.yaml:6:3: providers.cloud: give either `api_key` or `key_id` and `key_secret`",
+        "providers.azure.entra.client_id: is empty",
+        "providers.azure.entra.client_secret: is empty",
+        "models[0].name: is empty or holds a control character",
+        "models[0].deployments[0].model: is empty",
+        "identity.static_keys[0].name: is empty",
+        "identity.static_keys[0].models: is empty, so that this key may call nothing",
+    ];
+    for expected in expected {
+        assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}\n{found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn a_digest_is_the_same_key_in_either_case() {
+    let digest = "0a".repeat(32);
+    let keys = format!(
+        "[{{name: a, key_sha256: {digest}}}, {{name: b, key_sha256: {}}}]",
+        digest.to_uppercase()
+    );
+    let own = "[{name: dev, key: os.environ/DEV_KEY, models: [чат]}]";
+    let found = faults(&SOUND.replace(own, &keys));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("static_keys[1].key_sha256: is the key of another entry too"));
+}
+
+/// The wrong variable may hold a secret.
+#[test]
+fn faults_do_not_show_what_the_environment_holds() {
+    let text = SOUND
+        .replace("provider: local", "provider: \"${DEV_KEY}\"")
+        .replace("models: [чат]", "models: [os.environ/DEV_KEY]")
+        .replace("name: чат", "name: \"чат\"");
+    let found = faults(&text).join("\n");
+    assert!(found.contains("there is no provider of this name, which the environment"), "{found}");
+    assert!(found.contains("there is no model of this name, which the environment"), "{found}");
+    assert!(!found.contains("very-secret"), "{found}");
+}
+
+#[test]
+fn what_a_kind_implies_is_resolved() {
+    let text = SOUND
+        .replace(
+            "credentials: \"${GIGACHAT_CREDENTIALS}\", scope: GIGACHAT_API_B2B",
+            "user: u, password: p, base_url: \"http://g/api/v1/\"",
+        )
+        .replace("  local: {", "  claude: {kind: anthropic, api_key: k}\n  local: {");
+    let providers = loaded(&text).config.providers;
+    assert_eq!(providers["gigachat"].resolved_token_url(), "http://g/api/v1/token");
+    assert_eq!(providers["claude"].resolved_version(), "2023-06-01");
+    assert_eq!(providers["claude"].resolved_base_url(), "https://api.anthropic.com");
 }
 
 #[test]

@@ -213,7 +213,7 @@ proptest! {
     ) {
         let context = AnswerContext { stream_usage: true, ..AnswerContext::default() };
         let body = openai_chat::encode_response(&answer, &context);
-        prop_assert_eq!(openai_chat::decode_response(&body).unwrap(), answer.clone());
+        prop_assert_eq!(&openai_chat::decode_response(&body).unwrap(), &answer);
 
         let mut encoder = openai_chat::StreamEncoder::new(&context);
         let mut wire = Vec::new();

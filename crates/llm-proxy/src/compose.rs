@@ -192,8 +192,11 @@ fn credentials(config: &config::Provider) -> Result<Credentials, ComposeError> {
     if let Some(file) = &config.service_account_key_file {
         let text = std::fs::read_to_string(file)
             .map_err(|error| format!("{}: {error}", file.display()))?;
-        let key: ServiceAccountKey =
-            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+        // What the parser says could quote the key.
+        let key: ServiceAccountKey = serde_json::from_str(&text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            format!("{}:{line}:{column}: this is no service-account key", file.display())
+        })?;
         return Ok(Credentials::Token(TokenSource::YandexIam { url, key }));
     }
     if config.credentials.is_some() {

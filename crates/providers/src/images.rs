@@ -108,9 +108,13 @@ impl ImageStore {
         if uploaded.len() >= MAX_REMEMBERED {
             uploaded.retain(|_, (_, since)| since.elapsed() < REMEMBERED_FOR);
         }
-        if uploaded.len() < MAX_REMEMBERED {
-            uploaded.insert(fingerprint, (id, Instant::now()));
+        if uploaded.len() >= MAX_REMEMBERED {
+            let oldest = uploaded.iter().min_by_key(|(_, (_, since))| *since);
+            if let Some(oldest) = oldest.map(|(fingerprint, _)| *fingerprint) {
+                uploaded.remove(&oldest);
+            }
         }
+        uploaded.insert(fingerprint, (id, Instant::now()));
     }
 
     /// Fetches a picture from an address that the caller chose: only over HTTP(S), only from public
@@ -160,7 +164,8 @@ impl ImageStore {
             .ok_or_else(|| invalid("what stands at the picture's address is not a picture"))?
             .to_owned();
         let deadline = TokioInstant::now() + limit;
-        let body = AnswerBody::new(response.into_body(), lease, "of the picture", limit, deadline);
+        let body =
+            AnswerBody::new(response.into_body(), lease, "of the picture".into(), limit, deadline);
         Ok(Picture { media_type, bytes: read(body, MAX_BYTES).await? })
     }
 }
@@ -197,13 +202,11 @@ async fn send_file(
     );
     let tail = format!("\r\n--{boundary}--\r\n");
     let body = Segments::new([head.into(), picture.bytes.clone(), tail.into()]);
-    let mut headers = HeaderMap::new();
-    let content_type = format!("multipart/form-data; boundary={boundary}");
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::try_from(content_type).unwrap_or(HeaderValue::from_static("")),
-    );
-    let answer = provider.exchange(http, Method::POST, "/files", headers, body, timeouts).await?;
+    let content_type = HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}"))
+        .map_err(|_| {
+        ApiError::new(ErrorKind::Internal, "a boundary that no header can carry")
+    })?;
+    let answer = provider.post(http, "/files", content_type, body, timeouts).await?;
     let status = answer.status;
     let text = read(answer.body, 64 * 1024).await?;
     if !status.is_success() {
@@ -268,6 +271,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || first >= 240
         || (first == 100 && (64..128).contains(&second))
         || (first == 192 && second == 0 && third == 0)
+        || (first == 192 && second == 88 && third == 99)
         || (first == 198 && (second & 0xfe) == 18);
     !special
 }
@@ -275,10 +279,12 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let global_unicast = segments[0] & 0xe000 == 0x2000;
-    let documentation = segments[0] == 0x2001 && segments[1] == 0xdb8;
-    // 6to4 and NAT64 wrap IPv4 addresses that may be private.
-    let translated = segments[0] == 0x2002 || (segments[0] == 0x64 && segments[1] == 0xff9b);
-    global_unicast && !documentation && !translated
+    let documentation = (segments[0] == 0x2001 && segments[1] == 0xdb8)
+        || (segments[0] == 0x3fff && segments[1] < 0x1000);
+    // 6to4 and Teredo wrap IPv4 addresses that may be private; Teredo's are among 2001::/23, of
+    // which nothing is a host's own.
+    let wrapping = segments[0] == 0x2002 || (segments[0] == 0x2001 && segments[1] < 0x200);
+    global_unicast && !documentation && !wrapping
 }
 
 #[cfg(test)]
@@ -304,6 +310,9 @@ mod tests {
             "2002:0a00:0001::1",
             "64:ff9b::a00:1",
             "2001:db8::1",
+            "2001:0:a00:1::1",
+            "3fff::1",
+            "192.88.99.1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }

@@ -15,6 +15,11 @@ pub trait Kind: std::fmt::Debug + Send + Sync {
     /// The path and query below the base address.
     fn path(&self, operation: Operation, model: &str) -> String;
 
+    /// Whether the path differs between models.
+    fn path_names_model(&self) -> bool {
+        false
+    }
+
     /// The model as it stands in the body.
     fn model_name<'m>(&self, operation: Operation, model: &'m str) -> Cow<'m, str>;
 
@@ -137,6 +142,10 @@ impl Kind for AzureOpenAi {
             }
             None => format!("/openai/v1{path}"),
         }
+    }
+
+    fn path_names_model(&self) -> bool {
+        self.api_version.is_some()
     }
 
     fn model_name<'m>(&self, _operation: Operation, model: &'m str) -> Cow<'m, str> {

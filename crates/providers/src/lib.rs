@@ -35,6 +35,19 @@ pub enum Operation {
     Models,
 }
 
+impl Operation {
+    /// All, in the order of their discriminants.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Chat,
+        Self::Responses,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Moderations,
+        Self::CountTokens,
+        Self::Models,
+    ];
+}
+
 /// The form of a request and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WireFormat {

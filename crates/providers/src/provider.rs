@@ -1,7 +1,8 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use ::http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use ::http::uri::PathAndQuery;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use crate::credentials::{CredentialCell, CredentialError, Credentials};
 use crate::http::{
     Answer, AnswerBody, HttpClient, Origin, OriginError, OriginOptions, Outgoing, Segments,
+    SendError,
 };
 use crate::images::ImageStore;
 use crate::kind::Kind;
@@ -76,12 +78,15 @@ pub enum ProviderError {
 /// A provider, ready to be called from any worker.
 #[derive(Debug)]
 pub struct Provider {
-    name: String,
+    name: Arc<str>,
     kind: Box<dyn Kind>,
     origin: Origin,
     base_path: String,
-    credential_header: (HeaderName, &'static str),
+    /// By operation; empty where paths name the model.
+    paths: Vec<PathAndQuery>,
+    credential_header: HeaderName,
     credentials: CredentialCell,
+    /// Those of each request, with room for those that differ.
     headers: HeaderMap,
     images: ImageStore,
 }
@@ -111,26 +116,34 @@ impl Provider {
     /// # Errors
     /// When the address, a certificate or a credential cannot be used.
     pub fn new(spec: ProviderSpec) -> Result<Self, ProviderError> {
+        let origin = Origin::new(&spec.base_url, spec.origin.clone())?;
+        let (credential_header, prefix) = spec.kind.credential_header();
+        let credentials = CredentialCell::new(spec.credentials, prefix, spec.origin, &spec.name)?;
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(ACCEPT, JSON);
+        headers.insert(HOST, origin.host_header.clone());
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("llm-proxy/", env!("CARGO_PKG_VERSION"))),
         );
         spec.kind.static_headers(&mut headers);
         headers.extend(spec.headers);
-        let credential_header = spec.kind.credential_header();
+        let base_path = spec.base_url.path().trim_end_matches('/').to_owned();
+        let paths = if spec.kind.path_names_model() {
+            Vec::new()
+        } else {
+            let paths =
+                Operation::ALL.map(|operation| join(&base_path, &spec.kind.path(operation, "")));
+            paths.into_iter().collect::<Result<_, _>>()?
+        };
         Ok(Self {
-            origin: Origin::new(&spec.base_url, spec.origin.clone())?,
-            base_path: spec.base_url.path().trim_end_matches('/').to_owned(),
-            credentials: CredentialCell::new(
-                spec.credentials,
-                credential_header.1,
-                spec.origin,
-                &spec.name,
-            )?,
+            origin,
+            base_path,
+            paths,
+            credentials,
             credential_header,
-            name: spec.name,
+            name: spec.name.into(),
             kind: spec.kind,
             headers,
             images: ImageStore::new(spec.image_hosts),
@@ -185,41 +198,78 @@ impl Provider {
     /// When no answer came: no connection, no credential, no byte in time.
     pub async fn send(&self, http: &HttpClient, call: Call<'_>) -> Result<Answer, ApiError> {
         let mut headers = self.headers.clone();
-        headers.extend(call.extra_headers.clone());
-        if let Ok(value) = HeaderValue::try_from(call.request_id) {
-            headers.insert("x-request-id", value);
+        if !call.extra_headers.is_empty() {
+            headers.extend(call.extra_headers.clone());
         }
-        let accept = if call.stream { "text/event-stream" } else { "application/json" };
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        let path = self.kind.path(call.operation, call.model);
+        if let Ok(value) = HeaderValue::try_from(call.request_id) {
+            headers.insert(X_REQUEST_ID, value);
+        }
+        if call.stream {
+            headers.insert(ACCEPT, EVENT_STREAM);
+        }
+        let method = match call.operation {
+            Operation::Models => Method::GET,
+            _ => Method::POST,
+        };
+        let path = match self.paths.get(call.operation as usize) {
+            Some(path) => path.clone(),
+            None => join(&self.base_path, &self.kind.path(call.operation, call.model))
+                .map_err(internal)?,
+        };
         let body = Segments::new(call.body);
-        self.exchange(http, Method::POST, &path, headers, body, call.timeouts).await
+        let outgoing = Outgoing { method, path, headers, body };
+        self.exchange(http, outgoing, call.timeouts).await
     }
 
-    /// One HTTP exchange with credentials.
-    pub(crate) async fn exchange(
+    /// Opens connections before there are requests for them: up to `connections`, for the worker
+    /// whose `http` it is, or a single one where requests share it. Gets an access token, too.
+    ///
+    /// # Errors
+    /// When there is no connection or no token to be had.
+    pub async fn warm(
         &self,
         http: &HttpClient,
-        method: Method,
+        connections: usize,
+        timeouts: &Timeouts,
+    ) -> Result<(), ApiError> {
+        self.credentials.current(http, timeouts).await?;
+        let warming = http.warm(&self.origin, connections, timeouts.connect);
+        warming.await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// Sends a body of the kind `content_type` to `path` below the base address.
+    pub(crate) async fn post(
+        &self,
+        http: &HttpClient,
         path: &str,
-        headers: HeaderMap,
+        content_type: HeaderValue,
         body: Segments,
         timeouts: &Timeouts,
     ) -> Result<Answer, ApiError> {
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_TYPE, content_type);
+        let path = join(&self.base_path, path).map_err(internal)?;
+        let outgoing = Outgoing { method: Method::POST, path, headers, body };
+        self.exchange(http, outgoing, timeouts).await
+    }
+
+    /// One HTTP exchange with credentials.
+    async fn exchange(
+        &self,
+        http: &HttpClient,
+        mut outgoing: Outgoing,
+        timeouts: &Timeouts,
+    ) -> Result<Answer, ApiError> {
         let deadline = Instant::now() + timeouts.total;
-        let full = format!("{}{path}", self.base_path);
-        let path = PathAndQuery::try_from(full.as_str())
-            .map_err(|_| internal(ProviderError::Path(full)))?;
-        let outgoing = |credential: Option<HeaderValue>| {
-            let mut headers = headers.clone();
-            if let Some(value) = credential {
-                headers.insert(self.credential_header.0.clone(), value);
-            }
-            let (method, path, body) = (method.clone(), path.clone(), body.clone());
-            Outgoing { method, path, headers, body }
-        };
         let credential = self.credentials.current(http, timeouts).await?;
-        let answer = self.attempt(http, outgoing(credential.clone()), timeouts, deadline).await?;
+        if let Some(value) = &credential {
+            outgoing.headers.insert(self.credential_header.clone(), value.clone());
+        }
+        if !self.credentials.is_renewable() {
+            return self.attempt(http, outgoing, timeouts, deadline).await;
+        }
+        let again = outgoing.clone();
+        let answer = self.attempt(http, outgoing, timeouts, deadline).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
@@ -228,7 +278,13 @@ impl Provider {
             return Ok(answer);
         };
         drop(answer);
-        Box::pin(self.attempt(http, outgoing(Some(renewed)), timeouts, deadline)).await
+        let mut outgoing = again;
+        outgoing.headers.insert(self.credential_header.clone(), renewed.clone());
+        let answer = Box::pin(self.attempt(http, outgoing, timeouts, deadline)).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            self.credentials.refused_anew(renewed);
+        }
+        Ok(answer)
     }
 
     async fn attempt(
@@ -242,18 +298,18 @@ impl Provider {
         let sending = http.send(&self.origin, outgoing, timeouts.connect);
         let (response, lease) = match tokio::time::timeout(wait, sending).await {
             Ok(Ok(answered)) => answered,
-            Ok(Err(error)) => return Err(self.unreachable(&error.to_string())),
+            Ok(Err(error)) => return Err(self.unreachable(&error)),
             Err(_) => return Err(self.silent(wait)),
         };
         let (parts, incoming) = response.into_parts();
         Ok(Answer {
             status: parts.status,
             headers: parts.headers,
-            body: AnswerBody::new(incoming, lease, &self.name, timeouts.idle, deadline),
+            body: AnswerBody::new(incoming, lease, Arc::clone(&self.name), timeouts.idle, deadline),
         })
     }
 
-    fn unreachable(&self, reason: &str) -> ApiError {
+    fn unreachable(&self, reason: &SendError) -> ApiError {
         ApiError::new(
             ErrorKind::BadGateway,
             format!("the provider `{}` could not be reached: {reason}", self.name),
@@ -268,6 +324,15 @@ impl Provider {
         )
         .with_code("provider_timeout")
     }
+}
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn join(base_path: &str, path: &str) -> Result<PathAndQuery, ProviderError> {
+    let whole = format!("{base_path}{path}");
+    PathAndQuery::try_from(whole.as_str()).map_err(|_| ProviderError::Path(whole))
 }
 
 fn internal(error: ProviderError) -> ApiError {

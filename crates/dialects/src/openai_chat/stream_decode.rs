@@ -209,7 +209,7 @@ impl State {
         }
     }
 
-    /// [DONE] without a finish reason: some engines do so.
+    /// `[DONE]` without a finish reason: some engines do so.
     fn finish_silently(&mut self, out: &mut Vec<StreamEvent>) {
         for (number, choice) in &mut self.choices {
             if !choice.finished {

@@ -295,7 +295,7 @@ mod tests {
         let (mut client, mut server, activity) = watched();
         client.write_all(b"GET").await.unwrap();
         let mut buffer = [0; 64];
-        server.read(&mut buffer).await.unwrap();
+        assert_eq!(server.read(&mut buffer).await.unwrap(), 3);
         drop(IdleGuard::new(&activity));
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(50)).await;

@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub struct Answer {
 pub struct AnswerBody {
     incoming: Incoming,
     lease: Option<Lease>,
-    provider: String,
+    provider: Arc<str>,
     idle: Duration,
     deadline: Instant,
     /// Since when nothing has come although somebody waits.
@@ -46,14 +47,14 @@ impl AnswerBody {
     pub(crate) fn new(
         incoming: Incoming,
         lease: Option<Lease>,
-        provider: &str,
+        provider: Arc<str>,
         idle: Duration,
         deadline: Instant,
     ) -> Self {
         Self {
             incoming,
             lease,
-            provider: provider.to_owned(),
+            provider,
             idle,
             deadline,
             waiting_since: None,

@@ -2,8 +2,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
@@ -57,6 +57,9 @@ pub enum OriginError {
     /// Not an absolute `http` or `https` URL.
     #[error("`{0}` is not an http:// or https:// address")]
     Url(String),
+    /// A user or password in the URL.
+    #[error("a user and password cannot stand in an address; give them as credentials")]
+    UserInfo,
     /// A certificate or key that cannot be read or used.
     #[error("{path}: {reason}; give a PEM file")]
     Certificate {
@@ -77,6 +80,8 @@ pub struct Origin {
     pub(crate) authority: Authority,
     pub(crate) host_header: HeaderValue,
     pub(crate) options: OriginOptions,
+    /// Tells pools when there is no such origin any more.
+    pub(super) alive: Arc<()>,
     host: String,
     port: u16,
     /// Addresses to use instead of asking the resolver.
@@ -100,6 +105,9 @@ impl Origin {
         let fault = || OriginError::Url(url.to_string());
         let scheme = url.scheme().cloned().ok_or_else(fault)?;
         let authority = url.authority().cloned().ok_or_else(fault)?;
+        if authority.as_str().contains('@') {
+            return Err(OriginError::UserInfo);
+        }
         let secure = match scheme.as_str() {
             "https" => true,
             "http" => false,
@@ -117,12 +125,17 @@ impl Origin {
             host_header: HeaderValue::from_str(authority.as_str()).map_err(|_| fault())?,
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             host: bare,
+            alive: Arc::new(()),
             pinned: None,
             scheme,
             authority,
             options,
             tls,
         })
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// The addresses of the host.
@@ -199,6 +212,14 @@ impl Transport {
     }
 }
 
+/// Mozilla's roots and those of this machine. Read once: it takes milliseconds.
+static PUBLIC_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    Arc::new(roots)
+});
+
 fn client_config(options: &OriginOptions) -> Result<ClientConfig, OriginError> {
     let fault =
         |path: &PathBuf, reason: String| OriginError::Certificate { path: path.clone(), reason };
@@ -207,16 +228,16 @@ fn client_config(options: &OriginOptions) -> Result<ClientConfig, OriginError> {
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| fault(path, error.to_string()))
     };
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = Arc::clone(&PUBLIC_ROOTS);
     if let Some(path) = &options.ca_bundle {
         let bundle = certificates(path)?;
         if bundle.is_empty() {
             return Err(fault(path, "no certificate in it".to_owned()));
         }
         for certificate in bundle {
-            roots.add(certificate).map_err(|error| fault(path, error.to_string()))?;
+            Arc::make_mut(&mut roots)
+                .add(certificate)
+                .map_err(|error| fault(path, error.to_string()))?;
         }
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -2,12 +2,13 @@
 
 mod answer;
 mod body;
+mod client;
 mod connect;
 mod pool;
 
 pub use answer::{Answer, AnswerBody};
+pub use client::HttpClient;
 pub use connect::{Http2, Origin, OriginError, OriginOptions};
-pub use pool::HttpClient;
 
 pub(crate) use body::Segments;
-pub(crate) use pool::Outgoing;
+pub(crate) use client::{Outgoing, SendError};

@@ -1,29 +1,32 @@
-use std::collections::HashMap;
-use std::io;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, Uri, header};
-use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Segments;
-use super::connect::{Http2, Origin, Transport};
+use super::connect::{Http2, Origin};
 
-/// The connections of one worker to all providers. Cheap to clone; clones share the connections.
-#[derive(Debug, Clone, Default)]
-pub struct HttpClient {
-    pools: Arc<Mutex<HashMap<u64, Pool>>>,
+/// The open connections of one worker to one origin.
+#[derive(Debug)]
+pub(super) struct Pool {
+    max_idle: usize,
+    idle_timeout: Duration,
+    /// Dead as soon as nobody can ask for the origin any more.
+    origin: Weak<()>,
+    state: Mutex<State>,
+    /// Held by the one who opens a connection that may turn out to serve everybody.
+    pub(super) opening: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug, Default)]
-struct Pool {
-    idle: Vec<Idle>,
+#[derive(Debug)]
+struct State {
+    /// The longest idle one first.
+    idle: VecDeque<Idle>,
     multiplexed: Option<http2::SendRequest<Segments>>,
+    may_multiplex: bool,
+    reaping: bool,
 }
 
 #[derive(Debug)]
@@ -32,198 +35,147 @@ struct Idle {
     since: Instant,
 }
 
-/// A request on its way out.
+/// An open connection that a request may be sent on.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) method: Method,
-    pub(crate) path: PathAndQuery,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Segments,
+pub(super) enum Connection {
+    /// For one request at a time.
+    Exclusive(http1::SendRequest<Segments>),
+    /// For any number of them.
+    Multiplexed(http2::SendRequest<Segments>),
 }
 
-/// An HTTP/1 connection that is busy with an answer, to be given back when it has been read.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    client: HttpClient,
-    origin: u64,
-    max_idle: usize,
-    sender: http1::SendRequest<Segments>,
-}
-
-impl Lease {
-    /// The answer has been read to its end.
-    pub(crate) fn give_back(self) {
-        if self.sender.is_closed() {
-            return;
-        }
-        let mut pools = self.client.pools.lock();
-        let pool = pools.entry(self.origin).or_default();
-        if pool.idle.len() < self.max_idle {
-            pool.idle.push(Idle { sender: self.sender, since: Instant::now() });
-        }
-    }
-}
-
-/// Why no answer came.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SendError {
-    #[error("no connection: {0}")]
-    Connect(#[from] io::Error),
-    #[error("no connection within {0:?}")]
-    ConnectTimeout(Duration),
-    #[error("the connection broke: {0}")]
-    Broken(#[from] hyper::Error),
-}
-
-impl HttpClient {
-    /// A client without connections.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sends a request and waits for the head of its answer. A pooled connection that turns out to
-    /// be closed before the request was written is replaced.
-    pub(crate) async fn send(
-        &self,
-        origin: &Origin,
-        outgoing: Outgoing,
-        connect_timeout: Duration,
-    ) -> Result<(Response<Incoming>, Option<Lease>), SendError> {
-        if let Some(mut sender) = self.multiplexed(origin) {
-            let request = absolute(origin, outgoing);
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, None)),
-                Err(mut failed) => {
-                    self.pools.lock().entry(origin.id).or_default().multiplexed = None;
-                    let Some(request) = failed.take_message() else {
-                        return Err(failed.into_error().into());
-                    };
-                    let outgoing = into_outgoing(request);
-                    return Box::pin(self.send_fresh(origin, outgoing, connect_timeout)).await;
-                }
-            }
-        }
-        let mut outgoing = outgoing;
-        while let Some(mut sender) = self.idle(origin) {
-            // A connection that was given back a moment ago may not have noticed yet.
-            if sender.ready().await.is_err() {
-                continue;
-            }
-            match sender.try_send_request(relative(origin, outgoing)).await {
-                Ok(response) => return Ok((response, Some(self.lease(origin, sender)))),
-                Err(mut failed) => match failed.take_message() {
-                    Some(request) => outgoing = into_outgoing(request),
-                    None => return Err(failed.into_error().into()),
-                },
-            }
-        }
-        // Opening a connection is rare and its future large: requests do not carry it with them.
-        Box::pin(self.send_fresh(origin, outgoing, connect_timeout)).await
-    }
-
-    async fn send_fresh(
-        &self,
-        origin: &Origin,
-        outgoing: Outgoing,
-        connect_timeout: Duration,
-    ) -> Result<(Response<Incoming>, Option<Lease>), SendError> {
-        let connecting = tokio::time::timeout(connect_timeout, origin.connect()).await;
-        let transport = connecting.map_err(|_| SendError::ConnectTimeout(connect_timeout))??;
-        let multiplex =
-            origin.options.http2 == Http2::PriorKnowledge || transport.negotiated_http2();
-        match transport {
-            Transport::Plain(stream) => self.speak(origin, outgoing, stream, multiplex).await,
-            Transport::Tls(stream) => self.speak(origin, outgoing, *stream, multiplex).await,
+impl Pool {
+    pub(super) fn new(origin: &Origin) -> Self {
+        let may_multiplex = match origin.options.http2 {
+            Http2::Never => false,
+            Http2::Auto => origin.is_secure(),
+            Http2::PriorKnowledge => true,
+        };
+        Self {
+            max_idle: origin.options.max_idle,
+            idle_timeout: origin.options.idle_timeout,
+            origin: Arc::downgrade(&origin.alive),
+            state: Mutex::new(State {
+                idle: VecDeque::new(),
+                multiplexed: None,
+                may_multiplex,
+                reaping: false,
+            }),
+            opening: tokio::sync::Mutex::new(()),
         }
     }
 
-    async fn speak<S>(
-        &self,
-        origin: &Origin,
-        outgoing: Outgoing,
-        stream: S,
-        multiplex: bool,
-    ) -> Result<(Response<Incoming>, Option<Lease>), SendError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let io = TokioIo::new(stream);
-        if multiplex {
-            let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .keep_alive_interval(Duration::from_secs(20))
-                .adaptive_window(true)
-                .handshake(io)
-                .await?;
-            tokio::spawn(connection);
-            self.pools.lock().entry(origin.id).or_default().multiplexed = Some(sender.clone());
-            return Ok((sender.send_request(absolute(origin, outgoing)).await?, None));
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.origin.strong_count() == 0
+    }
+
+    /// Whether the next connection may be one for everybody.
+    pub(super) fn may_multiplex(&self) -> bool {
+        self.state.lock().may_multiplex
+    }
+
+    /// The open connection for everybody.
+    pub(super) fn multiplexed(&self) -> Option<Connection> {
+        self.state.lock().multiplexed().map(Connection::Multiplexed)
+    }
+
+    /// An open connection: the one for everybody, else the one that was used last.
+    pub(super) fn take(&self) -> Option<Connection> {
+        let mut state = self.state.lock();
+        if let Some(sender) = state.multiplexed() {
+            return Some(Connection::Multiplexed(sender));
         }
-        let (mut sender, connection) = http1::Builder::new().handshake(io).await?;
-        tokio::spawn(connection);
-        let response = sender.send_request(relative(origin, outgoing)).await?;
-        Ok((response, Some(self.lease(origin, sender))))
-    }
-
-    fn lease(&self, origin: &Origin, sender: http1::SendRequest<Segments>) -> Lease {
-        Lease { client: self.clone(), origin: origin.id, max_idle: origin.options.max_idle, sender }
-    }
-
-    fn idle(&self, origin: &Origin) -> Option<http1::SendRequest<Segments>> {
-        let mut pools = self.pools.lock();
-        let idle = &mut pools.get_mut(&origin.id)?.idle;
-        while let Some(last) = idle.pop() {
-            if last.since.elapsed() > origin.options.idle_timeout {
-                // Those below it are older still.
-                idle.clear();
+        while let Some(last) = state.idle.pop_back() {
+            if last.since.elapsed() > self.idle_timeout {
+                // The rest has been idle for longer still.
+                state.idle.clear();
                 return None;
             }
             if !last.sender.is_closed() {
-                return Some(last.sender);
+                return Some(Connection::Exclusive(last.sender));
             }
         }
         None
     }
 
-    fn multiplexed(&self, origin: &Origin) -> Option<http2::SendRequest<Segments>> {
-        let mut pools = self.pools.lock();
-        let pool = pools.get_mut(&origin.id)?;
-        if pool.multiplexed.as_ref().is_some_and(http2::SendRequest::is_closed) {
-            pool.multiplexed = None;
+    /// What kind of connection the origin gave.
+    pub(super) fn opened(&self, connection: &Connection) {
+        let mut state = self.state.lock();
+        match connection {
+            Connection::Exclusive(_) => state.may_multiplex = false,
+            Connection::Multiplexed(sender) => {
+                state.may_multiplex = true;
+                state.multiplexed = Some(sender.clone());
+            }
         }
-        pool.multiplexed.clone()
+    }
+
+    pub(super) fn forget_multiplexed(&self) {
+        self.state.lock().multiplexed = None;
+    }
+
+    fn put(self: &Arc<Self>, sender: http1::SendRequest<Segments>) {
+        if sender.is_closed() || self.is_orphaned() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.idle.len() >= self.max_idle {
+            return;
+        }
+        state.idle.push_back(Idle { sender, since: Instant::now() });
+        if !state.reaping
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            state.reaping = true;
+            runtime.spawn(reap(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what has been idle for too long. How long until there may be more, if there may.
+    fn close_expired(&self) -> Option<Duration> {
+        let mut state = self.state.lock();
+        while let Some(longest) = state.idle.front() {
+            let left = self.idle_timeout.saturating_sub(longest.since.elapsed());
+            if !left.is_zero() && !self.is_orphaned() {
+                return Some(left);
+            }
+            state.idle.pop_front();
+        }
+        state.reaping = false;
+        None
     }
 }
 
-fn relative(origin: &Origin, outgoing: Outgoing) -> Request<Segments> {
-    let mut request = Request::new(outgoing.body);
-    *request.method_mut() = outgoing.method;
-    *request.uri_mut() = Uri::from(outgoing.path);
-    *request.headers_mut() = outgoing.headers;
-    request.headers_mut().insert(header::HOST, origin.host_header.clone());
-    request
+impl State {
+    fn multiplexed(&mut self) -> Option<http2::SendRequest<Segments>> {
+        if self.multiplexed.as_ref().is_some_and(http2::SendRequest::is_closed) {
+            self.multiplexed = None;
+        }
+        self.multiplexed.clone()
+    }
 }
 
-fn absolute(origin: &Origin, outgoing: Outgoing) -> Request<Segments> {
-    let mut request = Request::new(outgoing.body);
-    *request.method_mut() = outgoing.method;
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(origin.scheme.clone());
-    parts.authority = Some(origin.authority.clone());
-    parts.path_and_query = Some(outgoing.path);
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    *request.headers_mut() = outgoing.headers;
-    request
+async fn reap(pool: Weak<Pool>) {
+    loop {
+        let Some(left) = pool.upgrade().and_then(|pool| pool.close_expired()) else { return };
+        tokio::time::sleep(left).await;
+    }
 }
 
-fn into_outgoing(request: Request<Segments>) -> Outgoing {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.into_parts().path_and_query;
-    Outgoing {
-        method: parts.method,
-        path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
-        headers: parts.headers,
-        body,
+/// An HTTP/1 connection that is busy with an answer, to be given back when it has been read.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pool: Arc<Pool>,
+    sender: http1::SendRequest<Segments>,
+}
+
+impl Lease {
+    pub(super) fn new(pool: Arc<Pool>, sender: http1::SendRequest<Segments>) -> Self {
+        Self { pool, sender }
+    }
+
+    /// The answer has been read to its end.
+    pub(crate) fn give_back(self) {
+        self.pool.put(self.sender);
     }
 }
