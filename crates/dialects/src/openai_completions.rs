@@ -76,7 +76,10 @@ pub fn decode_request(body: &[u8]) -> Result<ChatRequest, ApiError> {
         Some(PromptWire::List(_)) => {
             return Err(ApiError::invalid("prompt", "this model takes one `prompt` a request"));
         }
-        None => return Err(ApiError::invalid("prompt", "`prompt` is missing")),
+        None => {
+            return Err(ApiError::invalid("prompt", "`prompt` is missing")
+                .with_code("missing_required_parameter"));
+        }
     };
     Ok(ChatRequest {
         model: wire.model.unwrap_or_default(),

@@ -244,9 +244,13 @@ pub(crate) fn not_the_callers_fault(error: ApiError, deployment: &Deployment) ->
     let provider = deployment.provider.name();
     let code = match error.kind {
         ErrorKind::Authentication | ErrorKind::PermissionDenied => "provider_credentials_rejected",
-        ErrorKind::NotFound | ErrorKind::MethodNotAllowed => "provider_model_not_found",
+        ErrorKind::NotFound => "provider_model_not_found",
+        ErrorKind::MethodNotAllowed => "provider_path_not_found",
         _ => return error,
     };
+    if error.provider_status.is_none() {
+        return error;
+    }
     let message = format!(
         "the provider `{provider}` refused llm-proxy itself ({}); the operator must look at its \
          configuration",

@@ -40,7 +40,7 @@ struct Dispatch<'a> {
 }
 
 /// Tries the candidates in order. A failure that another candidate may not share goes on to the
-/// next; the last failure is the caller's.
+/// next, and so does what a strict deployment cannot do; the last failure is the caller's.
 pub(crate) async fn dispatch(
     worker: &Arc<Worker>,
     mut exchange: Box<Exchange>,
@@ -57,10 +57,13 @@ pub(crate) async fn dispatch(
             Ok(response) => return Ok(response),
             Err((returned, error)) => {
                 exchange = returned;
+                let error = codec::not_the_callers_fault(error, deployment);
                 if error.provider_status.is_some() || error.kind.is_transient() {
                     exchange.attempt_failed(deployment, &error);
                 }
-                if !error.kind.is_transient() {
+                let elsewhere = error.kind.is_transient()
+                    || error.code.as_deref() == Some("unsupported_parameter");
+                if !elsewhere {
                     return Err((exchange, error));
                 }
                 last = error;
@@ -130,6 +133,7 @@ impl Dispatch<'_> {
                 Err(error) => return Err((exchange, error)),
             };
             exchange.waited += started.elapsed();
+            exchange.stage(Stage::dispatch);
             match codec::watch_whole(exchange.surface, format, &body) {
                 Ok(watched) => {
                     exchange.usage = watched.usage;
@@ -185,6 +189,7 @@ impl Dispatch<'_> {
         let max = exchange.snapshot.settings.max_answer_bytes;
         let collected = collect(answer.body, max).await;
         exchange.waited += started.elapsed();
+        exchange.stage(Stage::dispatch);
         let decoded =
             collected.and_then(|body| codec::decode_answer(format, &body, &context.id_seed));
         match decoded {
@@ -291,6 +296,9 @@ impl Dispatch<'_> {
         let counted = codec::estimate_count(&self.received.body);
         match counted {
             Ok(tokens) => {
+                // No provider was called.
+                exchange.deployment = None;
+                exchange.attempts = 0;
                 exchange.finish(200);
                 let mut response = reply::json(200, codec::encode_count(tokens));
                 response
@@ -372,8 +380,7 @@ pub(crate) async fn provider_error(
         .and_then(dialects::retry_after_seconds);
     let body = collect(answer.body, MAX_ERROR_BYTES).await.unwrap_or_default();
     let format = deployment.provider.wire_format(operation);
-    let error = codec::decode_error(format, status, &body, retry_after);
-    codec::not_the_callers_fault(error, deployment)
+    codec::decode_error(format, status, &body, retry_after)
 }
 
 /// Reads an answer whole.
@@ -415,6 +422,7 @@ async fn stream(
     match relay.prime().await {
         Ok(mut relay) => {
             relay.exchange().waited += priming.elapsed();
+            relay.exchange().stage(Stage::dispatch);
             Ok(streaming(relay, &answer.headers))
         }
         Err((mut exchange, error)) => {

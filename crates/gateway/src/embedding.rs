@@ -11,6 +11,7 @@ use dialects::{Target, gigachat, openai_embeddings, yandexgpt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{HeaderMap, Response};
 use providers::{Call, Operation, WireFormat};
+use telemetry::Stage;
 
 use crate::dispatch::{collect, provider_error, whole};
 use crate::exchange::Exchange;
@@ -41,6 +42,7 @@ pub(crate) async fn embed(
         _ => caller.all_at_once(&request).await,
     };
     exchange.waited += started.elapsed();
+    exchange.stage(Stage::dispatch);
     match embedded {
         Ok(response) => {
             exchange.usage = Some(response.usage);

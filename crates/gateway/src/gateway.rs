@@ -21,7 +21,9 @@ pub struct Gateway {
 pub struct Readiness {
     /// Whether requests should be sent here.
     pub ready: bool,
-    /// What is not ready; empty when all is.
+    /// What is not ready; empty when all is. A provider whose credentials are refused is named but
+    /// does not make the process unready: its routes may have other deployments, and only requests
+    /// find out when it is well again.
     pub not_ready: Vec<String>,
 }
 
@@ -74,6 +76,6 @@ impl Gateway {
         for (provider, fault) in self.snapshot().credential_faults() {
             not_ready.push(format!("provider {provider}: {fault}"));
         }
-        Readiness { ready: not_ready.is_empty(), not_ready }
+        Readiness { ready: !self.is_draining(), not_ready }
     }
 }

@@ -143,13 +143,13 @@ fn find_route(exchange: &Exchange, received: &Received) -> Result<Arc<Route>, Ap
         |name: &str| exchange.principal.as_ref().is_some_and(|principal| principal.may_call(name));
     let routes = &exchange.snapshot.routes;
     if received.model.is_empty() {
-        // OpenAI's moderations name no model: the first route that offers them serves.
+        // OpenAI's moderations name no model: the first route over a model for them serves.
         let offering = routes.values().find(|route| {
             may_call(&route.name)
-                && route
-                    .deployments
-                    .iter()
-                    .any(|deployment| codec::can_serve(exchange.surface, &deployment.provider))
+                && route.deployments.iter().any(|deployment| {
+                    deployment.model.contains("moderation")
+                        && codec::can_serve(exchange.surface, &deployment.provider)
+                })
         });
         return offering.cloned().ok_or_else(|| {
             ApiError::invalid("model", "no model here offers moderations; name one in `model`")

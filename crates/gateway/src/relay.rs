@@ -65,6 +65,10 @@ pub(crate) struct Relay {
     exchange: Box<Exchange>,
     heartbeat: Heartbeat,
     pending: VecDeque<Bytes>,
+    /// Bytes taken from the provider since the last piece went out.
+    held: usize,
+    /// Whether something was taken since the provider's connection last had a turn.
+    fresh: bool,
     /// Whether the last byte sent ended an event, so that a comment may follow.
     at_boundary: bool,
     call_started: Instant,
@@ -96,6 +100,8 @@ impl Relay {
             exchange,
             heartbeat,
             pending: VecDeque::new(),
+            held: 0,
+            fresh: false,
             at_boundary: true,
             call_started,
             linger: None,
@@ -148,7 +154,7 @@ impl Relay {
                 return Poll::Ready(None);
             }
         }
-        if self.at_boundary && self.linger.is_none() {
+        if self.at_boundary && self.pending.is_empty() && self.linger.is_none() {
             ready!(self.heartbeat.poll_beat(context));
             return Poll::Ready(Some(SIGN_OF_LIFE));
         }
@@ -157,6 +163,7 @@ impl Relay {
 
     /// All that is pending as one piece: one write for it costs less than the copy saves.
     fn pop_piece(&mut self) -> Option<Bytes> {
+        self.held = 0;
         if self.pending.len() <= 1 {
             return self.pending.pop_front();
         }
@@ -171,9 +178,8 @@ impl Relay {
     /// Takes from the provider what is there already, up to a limit. Ready when something is
     /// pending, the stream has ended, or a failure is to be told.
     fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut taken = 0;
         loop {
-            if self.ended || self.failure.is_some() || taken >= COALESCED {
+            if self.ended || self.failure.is_some() || self.held >= COALESCED {
                 return Poll::Ready(());
             }
             let Some(upstream) = &mut self.upstream else {
@@ -182,7 +188,8 @@ impl Relay {
             };
             match upstream.poll_next(context) {
                 Poll::Ready(Some(Ok(chunk))) => {
-                    taken += chunk.len();
+                    self.held += chunk.len();
+                    self.fresh = true;
                     self.take(chunk);
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -196,7 +203,15 @@ impl Relay {
                     self.upstream = None;
                     self.provider_ended();
                 }
-                Poll::Pending if !self.pending.is_empty() => return Poll::Ready(()),
+                Poll::Pending if !self.pending.is_empty() => {
+                    // The provider's connection hands over one piece a turn: whoever gives it
+                    // another turn before writing gets what else has arrived, and nobody waits.
+                    if std::mem::take(&mut self.fresh) {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(());
+                }
                 Poll::Pending => {
                     let Some(linger) = &mut self.linger else { return Poll::Pending };
                     ready!(linger.as_mut().poll(context));

@@ -42,8 +42,15 @@ pub(crate) struct Requirements {
 
 /// Requirements that the contract names and this version cannot keep. Ignoring one would break a
 /// promise that the caller relies on.
-const LATER: [&str; 7] =
-    ["max_latency_ms", "max_cost", "min_quality", "sensitivity", "cache", "session_id", "tags"];
+const LATER: [(&str, &str); 7] = [
+    ("max_latency_ms", "x-llm-proxy-max-latency-ms"),
+    ("max_cost", "x-llm-proxy-max-cost"),
+    ("min_quality", "x-llm-proxy-min-quality"),
+    ("sensitivity", "x-llm-proxy-sensitivity"),
+    ("cache", "x-llm-proxy-cache"),
+    ("session_id", "x-llm-proxy-session-id"),
+    ("tags", "x-llm-proxy-tags"),
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,17 +71,14 @@ impl Requirements {
             })?;
             requirements.residency = Some(residency);
         }
-        for name in LATER {
-            let header = format!("x-llm-proxy-{}", name.replace('_', "-"));
-            if headers.contains_key(&header) {
-                return Err(unavailable(&header));
-            }
+        if let Some((_, header)) = LATER.iter().find(|(_, header)| headers.contains_key(*header)) {
+            return Err(unavailable(header));
         }
         if let Some(member) = member {
             let names: std::collections::BTreeMap<String, serde::de::IgnoredAny> =
                 serde_json::from_str(member)
                     .map_err(|_| ApiError::invalid("llm_proxy", "`llm_proxy` must be an object"))?;
-            if let Some(name) = LATER.iter().find(|name| names.contains_key(**name)) {
+            if let Some((name, _)) = LATER.iter().find(|(name, _)| names.contains_key(*name)) {
                 return Err(unavailable(&format!("llm_proxy.{name}")));
             }
             let member: Member = serde_json::from_str(member).map_err(|error| {

@@ -65,6 +65,13 @@ impl Surface {
         }
     }
 
+    fn method(self) -> Method {
+        match self {
+            Self::Models => Method::GET,
+            _ => Method::POST,
+        }
+    }
+
     fn at(path: &str) -> Option<(Self, Option<&str>)> {
         let surface = match path.strip_prefix("/v1/")? {
             "chat/completions" => Self::ChatCompletions,
@@ -106,10 +113,7 @@ pub(crate) fn asked<'a>(method: &Method, path: &'a str) -> Result<Asked<'a>, Api
         )
         .with_code("unknown_path"));
     };
-    let expected = match surface {
-        Surface::Models => Method::GET,
-        _ => Method::POST,
-    };
+    let expected = surface.method();
     if *method != expected && !(surface == Surface::Responses && *method == Method::GET) {
         return Err(ApiError::new(
             ErrorKind::MethodNotAllowed,
@@ -118,6 +122,12 @@ pub(crate) fn asked<'a>(method: &Method, path: &'a str) -> Result<Asked<'a>, Api
         .with_code("method_not_allowed"));
     }
     Ok(Asked { surface, model })
+}
+
+/// The method that a path takes, for `Allow` (RFC 9110, 10.2.1).
+pub(crate) fn allowed(path: &str) -> Option<Method> {
+    let (surface, _) = Surface::at(path.strip_suffix('/').unwrap_or(path))?;
+    Some(surface.method())
 }
 
 /// In whose words an error about this request line is told when no surface could be found.

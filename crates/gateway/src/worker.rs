@@ -80,7 +80,16 @@ impl Worker {
         let path = request.uri().path().to_owned();
         let asked = match surface::asked(request.method(), &path) {
             Ok(asked) => asked,
-            Err(error) => return codec::refusal(vendor, &error, request_id),
+            Err(error) => {
+                let mut response = codec::refusal(vendor, &error, request_id);
+                if error.kind == ErrorKind::MethodNotAllowed
+                    && let Some(method) = surface::allowed(&path)
+                    && let Ok(value) = HeaderValue::try_from(method.as_str())
+                {
+                    response.headers_mut().insert(http::header::ALLOW, value);
+                }
+                return response;
+            }
         };
         match asked.surface {
             Surface::Models => {

@@ -31,6 +31,7 @@ text_or_list! {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireMessage {
     pub(crate) role: String,
     pub(crate) content: WireContent,
@@ -38,6 +39,7 @@ pub(crate) struct WireMessage {
 
 /// All kinds of content blocks in one: a tagged enum would buffer `input` and lose its text.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireBlock {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -57,6 +59,7 @@ pub(crate) struct WireBlock {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireSource {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -68,6 +71,7 @@ pub(crate) struct WireSource {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireTool {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
@@ -79,6 +83,7 @@ pub(crate) struct WireTool {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireToolChoice {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -87,6 +92,7 @@ pub(crate) struct WireToolChoice {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireThinking {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -95,12 +101,14 @@ pub(crate) struct WireThinking {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireOutputConfig {
     pub(crate) effort: Option<String>,
     pub(crate) format: Option<WireOutputFormat>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireOutputFormat {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -108,6 +116,7 @@ pub(crate) struct WireOutputFormat {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireMetadata {
     pub(crate) user_id: Option<String>,
 }

@@ -24,15 +24,20 @@ pub fn encode_request(
     request: &ChatRequest,
     target: &Target<'_>,
 ) -> Result<EncodedRequest, ApiError> {
-    let mut encoder =
-        Encoder { request, target, adaptations: Vec::new(), validate: ResponseFormat::Text };
+    let mut encoder = Encoder {
+        request,
+        target,
+        adaptations: Vec::new(),
+        stop_at: Vec::new(),
+        validate: ResponseFormat::Text,
+    };
     let mut body = Vec::with_capacity(1024);
     encoder.write(&mut body)?;
     Ok(EncodedRequest {
         body,
         adaptations: encoder.adaptations,
         validate: encoder.validate,
-        stop_at: request.stop.clone(),
+        stop_at: encoder.stop_at,
     })
 }
 
@@ -40,6 +45,7 @@ struct Encoder<'r> {
     request: &'r ChatRequest,
     target: &'r Target<'r>,
     adaptations: Vec<Adaptation>,
+    stop_at: Vec<String>,
     validate: ResponseFormat,
 }
 
@@ -209,6 +215,9 @@ impl Encoder<'_> {
                 Some(ReasoningEffort::High | ReasoningEffort::ExtraHigh) => Some("high"),
             },
         );
+        let unheard = effort == Some(ReasoningEffort::None)
+            || (effort.is_none() && request.reasoning.is_some());
+        self.drop("reasoning_effort", unheard)?;
         self.drop("top_k", sampling.top_k.is_some())?;
         self.drop("frequency_penalty", sampling.frequency_penalty.is_some_and(nonzero))?;
         self.drop("presence_penalty", sampling.presence_penalty.is_some_and(nonzero))?;
@@ -217,8 +226,8 @@ impl Encoder<'_> {
         self.drop("logprobs", request.top_logprobs.is_some())?;
         self.drop("user", request.user.is_some())?;
         self.drop("metadata", request.metadata.is_some())?;
-        if !request.stop.is_empty() {
-            self.emulate("stop")?;
+        if !request.stop.is_empty() && self.emulate("stop")? {
+            self.stop_at.clone_from(&request.stop);
         }
         Ok(())
     }

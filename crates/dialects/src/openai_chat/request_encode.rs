@@ -8,12 +8,29 @@ use crate::{EncodedRequest, Target};
 
 /// Writes a request for a provider that speaks this dialect.
 ///
+/// Members of this dialect that a provider lacks it refuses itself, by name. What only other
+/// dialects have is adapted here.
+///
 /// # Errors
-/// None at present: what compatible providers lack they refuse themselves, by name.
+/// Under the strict policy, a 400 that names what the dialect cannot carry.
 pub fn encode_request(
     request: &ChatRequest,
     target: &Target<'_>,
 ) -> Result<EncodedRequest, ApiError> {
+    let mut adaptations = Vec::new();
+    let mut drop = |member, present: bool| {
+        if present {
+            let policy = target.unsupported;
+            EncodedRequest::drop_member(&mut adaptations, policy, member, "this provider")?;
+        }
+        Ok::<_, ApiError>(())
+    };
+    let native = request.extra.audience == Some(Audience::OpenAiChat);
+    // Engines of one's own know it, OpenAI does not; a caller of this dialect knows the difference.
+    let top_k = native || target.legacy_max_tokens;
+    drop("top_k", request.sampling.top_k.is_some() && !top_k)?;
+    let foreign = request.extra.members.iter().any(|(name, _)| name != "llm_proxy");
+    drop("members of another API", foreign && !native)?;
     let mut body = Vec::with_capacity(1024);
     let mut json = JsonWriter::new(&mut body);
     json.begin_object().field("model", target.model).key("messages").begin_array();
@@ -23,7 +40,7 @@ pub fn encode_request(
     json.end_array();
     write_tools(&mut json, request);
     write_format(&mut json, &request.response_format);
-    write_sampling(&mut json, request, target);
+    write_sampling(&mut json, request, target, top_k);
     if request.stream {
         json.key("stream").boolean(true);
         if target.stream_usage {
@@ -39,12 +56,7 @@ pub fn encode_request(
         }
     }
     json.end_object();
-    Ok(EncodedRequest {
-        body,
-        adaptations: Vec::new(),
-        validate: ResponseFormat::Text,
-        stop_at: Vec::new(),
-    })
+    Ok(EncodedRequest { body, adaptations, validate: ResponseFormat::Text, stop_at: Vec::new() })
 }
 
 fn write_tools(json: &mut JsonWriter<'_>, request: &ChatRequest) {
@@ -92,11 +104,16 @@ fn write_format(json: &mut JsonWriter<'_>, format: &ResponseFormat) {
     }
 }
 
-fn write_sampling(json: &mut JsonWriter<'_>, request: &ChatRequest, target: &Target<'_>) {
+fn write_sampling(
+    json: &mut JsonWriter<'_>,
+    request: &ChatRequest,
+    target: &Target<'_>,
+    top_k: bool,
+) {
     let sampling = &request.sampling;
     json.optional_number("temperature", sampling.temperature)
         .optional_number("top_p", sampling.top_p)
-        .optional_integer("top_k", sampling.top_k)
+        .optional_integer("top_k", sampling.top_k.filter(|_| top_k))
         .optional_number("frequency_penalty", sampling.frequency_penalty)
         .optional_number("presence_penalty", sampling.presence_penalty)
         .optional_number("repetition_penalty", sampling.repetition_penalty)

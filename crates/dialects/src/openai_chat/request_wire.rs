@@ -83,6 +83,7 @@ pub(crate) enum PartWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct ImageUrlWire {
     pub(super) url: String,
     #[serde(default)]
@@ -98,12 +99,14 @@ pub(super) enum DetailWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct AudioWire {
     pub(super) data: String,
     pub(super) format: String,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct FileWire {
     #[serde(default)]
     pub(super) file_data: Option<String>,
@@ -114,12 +117,14 @@ pub(crate) struct FileWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct ToolCallWire {
     pub(super) id: String,
     pub(super) function: CalledWire,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct CalledWire {
     pub(super) name: String,
     #[serde(default)]
@@ -127,6 +132,7 @@ pub(super) struct CalledWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct ToolWire {
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -135,6 +141,7 @@ pub(super) struct ToolWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct FunctionWire {
     pub(super) name: String,
     #[serde(default)]
@@ -168,22 +175,26 @@ pub(super) enum ModeWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct NamedWire {
     pub(super) name: String,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct AllowedWire {
     pub(super) mode: ModeWire,
     pub(super) tools: Vec<AllowedToolWire>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct AllowedToolWire {
     pub(super) function: NamedWire,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct ResponseFormatWire {
     #[serde(rename = "type")]
     pub(super) kind: FormatKindWire,
@@ -200,6 +211,7 @@ pub(super) enum FormatKindWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct JsonSchemaWire {
     pub(super) name: String,
     #[serde(default)]
@@ -222,6 +234,7 @@ pub(super) enum EffortWire {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct StreamOptionsWire {
     #[serde(default)]
     pub(super) include_usage: Option<bool>,

@@ -50,6 +50,7 @@ text_or_list! {
 
 /// All kinds of input items in one.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireItem {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
@@ -66,6 +67,7 @@ pub(crate) struct WireItem {
 
 /// All kinds of content parts in one.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WirePart {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -81,18 +83,21 @@ pub(crate) struct WirePart {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireAudio {
     pub(crate) data: String,
     pub(crate) format: String,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireText {
     pub(crate) format: Option<Json>,
     pub(crate) verbosity: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireFormat {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -103,6 +108,7 @@ pub(crate) struct WireFormat {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireReasoning {
     pub(crate) effort: Option<String>,
     pub(crate) summary: Option<String>,
@@ -110,6 +116,7 @@ pub(crate) struct WireReasoning {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireTool {
     #[serde(rename = "type")]
     pub(crate) kind: String,
@@ -120,6 +127,7 @@ pub(crate) struct WireTool {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 pub(crate) struct WireToolChoice {
     #[serde(rename = "type")]
     pub(crate) kind: String,

@@ -19,14 +19,14 @@ pub fn encode_request(
     request: &ChatRequest,
     target: &Target<'_>,
 ) -> Result<EncodedRequest, ApiError> {
-    let mut encoder = Encoder { request, target, adaptations: Vec::new() };
+    let mut encoder = Encoder { request, target, adaptations: Vec::new(), stop_at: Vec::new() };
     let mut body = Vec::with_capacity(1024);
     encoder.write(&mut body)?;
     Ok(EncodedRequest {
         body,
         adaptations: encoder.adaptations,
         validate: ResponseFormat::Text,
-        stop_at: request.stop.clone(),
+        stop_at: encoder.stop_at,
     })
 }
 
@@ -34,6 +34,7 @@ struct Encoder<'r> {
     request: &'r ChatRequest,
     target: &'r Target<'r>,
     adaptations: Vec<Adaptation>,
+    stop_at: Vec<String>,
 }
 
 impl Encoder<'_> {
@@ -156,8 +157,8 @@ impl Encoder<'_> {
         self.drop("metadata", request.metadata.is_some())?;
         let foreign = request.extra.members.iter().any(|(name, _)| name != "llm_proxy");
         self.drop("members that YandexGPT does not know", foreign)?;
-        if !request.stop.is_empty() {
-            self.emulate("stop")?;
+        if !request.stop.is_empty() && self.emulate("stop")? {
+            self.stop_at.clone_from(&request.stop);
         }
         Ok(())
     }
