@@ -10,6 +10,8 @@ use chat::{ChatResponse, FinishReason, Part, StreamEvent};
 pub struct StopCutter {
     stops: Vec<String>,
     choices: BTreeMap<u32, ChoiceState>,
+    /// Choices that the answer will have.
+    expected: usize,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +27,15 @@ impl StopCutter {
     #[must_use]
     pub fn new(stops: &[String]) -> Self {
         let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        Self { stops, choices: BTreeMap::new() }
+        Self { stops, choices: BTreeMap::new(), expected: 1 }
+    }
+
+    /// Waits for this many choices before it says that the rest is not wanted: one may be cut
+    /// before another begins.
+    #[must_use]
+    pub fn expecting(mut self, choices: usize) -> Self {
+        self.expected = choices;
+        self
     }
 
     /// Replaces the events at hand by what goes out for them. `true`: every choice has been cut or
@@ -52,19 +62,28 @@ impl StopCutter {
                     out.push(StreamEvent::End);
                 }
                 other => {
-                    let cut = choice_of(&other)
-                        .and_then(|choice| self.choices.get(&choice))
-                        .is_some_and(|state| state.cut);
-                    if !cut {
-                        out.push(other);
+                    let state = choice_of(&other).and_then(|choice| {
+                        self.choices.get_mut(&choice).map(|state| (choice, state))
+                    });
+                    if let Some((choice, state)) = state {
+                        if state.cut {
+                            continue;
+                        }
+                        // A stop text does not reach over what is no text: what is held is none,
+                        // and stands before this.
+                        if !matches!(other, StreamEvent::Logprobs { .. }) {
+                            release(choice, std::mem::take(&mut state.held), &mut out);
+                        }
                     }
+                    out.push(other);
                 }
             }
         }
         let all_done =
             !self.choices.is_empty() && self.choices.values().all(|state| state.finished);
         let any_cut = self.choices.values().any(|state| state.cut);
-        let enough = !ended && any_cut && all_done;
+        let all_seen = self.choices.len() >= self.expected;
+        let enough = !ended && any_cut && all_done && all_seen;
         if enough {
             out.push(StreamEvent::End);
         }
@@ -119,6 +138,8 @@ impl StopCutter {
 fn choice_of(event: &StreamEvent) -> Option<u32> {
     match event {
         StreamEvent::Reasoning { choice, .. }
+        | StreamEvent::ReasoningSignature { choice, .. }
+        | StreamEvent::ReasoningEncrypted { choice, .. }
         | StreamEvent::Refusal { choice, .. }
         | StreamEvent::ToolCallStart { choice, .. }
         | StreamEvent::ToolCallArguments { choice, .. }
@@ -133,12 +154,13 @@ fn release(choice: u32, text: String, out: &mut Vec<StreamEvent>) {
     }
 }
 
-/// The first stop text that stands in `text`, and where.
+/// The stop text in `text` that is complete first, as a model that stops by itself would meet it,
+/// and where it begins; of those that end together, the longest.
 fn first_stop<'s>(text: &str, stops: &'s [String]) -> Option<(usize, &'s str)> {
     stops
         .iter()
         .filter_map(|stop| text.find(stop.as_str()).map(|at| (at, stop.as_str())))
-        .min_by_key(|(at, _)| *at)
+        .min_by_key(|(at, stop)| (at + stop.len(), *at))
 }
 
 /// Bytes at the end of `text` that may become a stop text.
@@ -186,13 +208,75 @@ mod tests {
         (text, false)
     }
 
+    fn texts(events: &[StreamEvent]) -> Vec<(u32, &str)> {
+        let text = |event| match event {
+            &StreamEvent::Text { choice, ref text } => Some((choice, text.as_str())),
+            _ => None,
+        };
+        events.iter().filter_map(text).collect()
+    }
+
+    fn text(choice: u32, text: &str) -> StreamEvent {
+        StreamEvent::Text { choice, text: text.to_owned() }
+    }
+
+    #[test]
+    fn the_stop_text_that_is_complete_first_counts() {
+        let stops = ["абвг".to_owned(), "б".to_owned()];
+        for pieces in [&["хабвг"][..], &["хаб", "вг"], &["х", "а", "б", "в", "г"]] {
+            assert_eq!(streamed(pieces, &stops), ("ха".to_owned(), true), "{pieces:?}");
+        }
+        let together = ["в".to_owned(), "бв".to_owned()];
+        assert_eq!(streamed(&["абв"], &together), ("а".to_owned(), true));
+        assert_eq!(streamed(&["аб", "в"], &together), ("а".to_owned(), true));
+    }
+
+    #[test]
+    fn held_text_goes_out_before_a_call_that_follows_it() {
+        let mut cutter = StopCutter::new(&["Конец".to_owned()]);
+        let (id, name) = ("1".to_owned(), "f".to_owned());
+        let call = StreamEvent::ToolCallStart { choice: 0, index: 0, id, name };
+        let mut events = vec![text(0, "Смотрю. Кон"), call.clone()];
+        assert!(!cutter.cut_events(&mut events));
+        assert_eq!(events, [text(0, "Смотрю. "), text(0, "Кон"), call]);
+    }
+
+    #[test]
+    fn nothing_of_a_cut_choice_follows() {
+        let mut cutter = StopCutter::new(&["я".to_owned()]).expecting(2);
+        let mut events = vec![
+            text(0, "ая"),
+            text(0, "б"),
+            StreamEvent::Reasoning { choice: 0, text: "в".to_owned() },
+            StreamEvent::ReasoningSignature { choice: 0, signature: "г".to_owned() },
+            StreamEvent::Usage(chat::Usage::default()),
+        ];
+        assert!(!cutter.cut_events(&mut events), "the second choice has not begun");
+        assert_eq!(texts(&events), [(0, "а")]);
+        assert_eq!(events.len(), 3, "{events:?}");
+        let mut events = vec![text(1, "бя")];
+        assert!(cutter.cut_events(&mut events));
+        assert_eq!(texts(&events), [(1, "б")]);
+        assert_eq!(events.last(), Some(&StreamEvent::End));
+    }
+
     proptest! {
         #[test]
         fn every_split_equals_the_whole(
             text in "[абв]{0,24}", stops in prop::collection::vec("[абв]{1,4}", 1..4),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
         ) {
-            let expected = first_stop(&text, &stops).map_or(text.as_str(), |(at, _)| &text[..at]);
+            // What a model that stops by itself says: it writes code point by code point.
+            let mut written = String::new();
+            for character in text.chars() {
+                written.push(character);
+                let met = stops.iter().filter(|stop| written.ends_with(stop.as_str()));
+                if let Some(longest) = met.map(String::len).max() {
+                    written.truncate(written.len() - longest);
+                    break;
+                }
+            }
+            let expected = written.as_str();
             let mut marks: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
             marks.push(text.len());
             let mut at: Vec<usize> = cuts.iter().map(|cut| marks[cut.index(marks.len())]).collect();

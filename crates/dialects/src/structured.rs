@@ -5,6 +5,10 @@ use serde_json::Value;
 
 /// Longest answer that is checked, in bytes.
 const MAX_ANSWER: usize = 4 << 20;
+/// Brackets in an answer's prose at which JSON is looked for.
+const MAX_CANDIDATES: usize = 16;
+/// Longest part of a fault, in code points.
+const MAX_REASON: usize = 300;
 
 /// Why an answer does not have the form that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,55 +51,72 @@ pub fn instruction(format: &ResponseFormat) -> Option<String> {
 /// # Errors
 /// When there is no JSON, or it does not have the form.
 pub fn check(format: &ResponseFormat, answer: &str) -> Result<String, SchemaFault> {
+    if *format == ResponseFormat::Text {
+        return Ok(answer.to_owned());
+    }
     if answer.len() > MAX_ANSWER {
         return Err(SchemaFault::NotJson("it is too long".to_owned()));
     }
-    let (text, value) = match format {
-        ResponseFormat::Text => return Ok(answer.to_owned()),
-        _ => find_json(answer)?,
+    let form = Form::of(format)?;
+    let trimmed = answer.trim();
+    let not_json = match serde_json::from_str::<Value>(trimmed) {
+        Ok(value) => return form.check(&value).map(|()| trimmed.to_owned()),
+        Err(error) => SchemaFault::NotJson(error.to_string()),
     };
-    match format {
-        ResponseFormat::Text => {}
-        ResponseFormat::JsonObject => {
-            if !value.is_object() {
-                return Err(SchemaFault::Breaks {
-                    path: String::new(),
-                    reason: "it must be an object".to_owned(),
-                });
-            }
+    let mut first_fault = None;
+    let mut from = 0;
+    for _ in 0..MAX_CANDIDATES {
+        let Some(at) = trimmed[from..].find(['{', '[']).map(|at| from + at) else { break };
+        let mut values = serde_json::Deserializer::from_str(&trimmed[at..]).into_iter::<Value>();
+        let Some(Ok(value)) = values.next() else {
+            from = at + 1;
+            continue;
+        };
+        let end = at + values.byte_offset();
+        match form.check(&value) {
+            Ok(()) => return Ok(trimmed[at..end].to_owned()),
+            // Brackets of the prose, a footnote's say, may be JSON that nobody asked for.
+            Err(fault) => _ = first_fault.get_or_insert(fault),
         }
-        ResponseFormat::JsonSchema(schema) => {
-            let schema: Value =
-                schema.schema.decode().map_err(|error| SchemaFault::Schema(error.to_string()))?;
-            let validator = jsonschema::validator_for(&schema)
-                .map_err(|error| SchemaFault::Schema(error.to_string()))?;
-            if let Some(error) = validator.iter_errors(&value).next() {
-                return Err(SchemaFault::Breaks {
-                    path: error.instance_path().to_string(),
-                    reason: error.to_string().chars().take(300).collect(),
-                });
-            }
-        }
+        from = end;
     }
-    Ok(text)
+    Err(first_fault.unwrap_or(not_json))
 }
 
-/// The first JSON object or array in `answer` (any value, if it is the whole answer).
-fn find_json(answer: &str) -> Result<(String, Value), SchemaFault> {
-    let trimmed = answer.trim();
-    let whole = serde_json::from_str::<Value>(trimmed);
-    let fault = match whole {
-        Ok(value) => return Ok((trimmed.to_owned(), value)),
-        Err(error) => error.to_string(),
-    };
-    for (at, _) in trimmed.match_indices(['{', '[']).take(16) {
-        let mut values = serde_json::Deserializer::from_str(&trimmed[at..]).into_iter::<Value>();
-        if let Some(Ok(value)) = values.next() {
-            let end = at + values.byte_offset();
-            return Ok((trimmed[at..end].to_owned(), value));
+/// What an answer is checked against.
+enum Form {
+    Object,
+    Schema(Box<jsonschema::Validator>),
+}
+
+impl Form {
+    fn of(format: &ResponseFormat) -> Result<Self, SchemaFault> {
+        let ResponseFormat::JsonSchema(schema) = format else { return Ok(Self::Object) };
+        let schema: Value =
+            schema.schema.decode().map_err(|error| SchemaFault::Schema(error.to_string()))?;
+        jsonschema::validator_for(&schema)
+            .map(|validator| Self::Schema(Box::new(validator)))
+            .map_err(|error| SchemaFault::Schema(shortened(&error)))
+    }
+
+    fn check(&self, value: &Value) -> Result<(), SchemaFault> {
+        match self {
+            Self::Object if value.is_object() => Ok(()),
+            Self::Object => Err(SchemaFault::Breaks {
+                path: String::new(),
+                reason: "it must be an object".to_owned(),
+            }),
+            Self::Schema(validator) => validator.validate(value).map_err(|error| {
+                // Faults end up in errors and logs, where nothing of an answer may stand.
+                let reason = shortened(&error.masked());
+                SchemaFault::Breaks { path: shortened(error.instance_path()), reason }
+            }),
         }
     }
-    Err(SchemaFault::NotJson(fault))
+}
+
+fn shortened(text: &impl ToString) -> String {
+    text.to_string().chars().take(MAX_REASON).collect()
 }
 
 /// What the model is told when its answer did not fit.
@@ -132,6 +153,7 @@ mod tests {
             wanted.to_owned(),
             format!("```json\n{wanted}\n```"),
             format!("Вот ответ [как просили]: {wanted} Удачи!"),
+            format!("По данным [1] и {{}}: {wanted}"),
         ] {
             assert_eq!(check(&city(), &answer).unwrap(), wanted, "{answer}");
         }
@@ -143,5 +165,12 @@ mod tests {
         let fault = check(&city(), r#"{"город":5}"#).unwrap_err();
         assert!(fault.to_string().contains("/город"), "{fault}");
         assert!(check(&ResponseFormat::JsonObject, "[1]").is_err());
+        assert_eq!(check(&ResponseFormat::JsonObject, "[1] {}").unwrap(), "{}");
+    }
+
+    #[test]
+    fn a_fault_says_nothing_of_the_answer() {
+        let fault = check(&city(), r#"{"город":["тайна"]}"#).unwrap_err();
+        assert!(!repair_prompt(&fault).contains("тайна"), "{fault}");
     }
 }

@@ -8,6 +8,7 @@ use chat::{
 };
 use dialects::{
     AnswerContext, StreamDecode, StreamEncode, Target, Unsupported, gigachat, openai_chat,
+    yandexgpt,
 };
 use proptest::prelude::*;
 
@@ -255,6 +256,39 @@ proptest! {
     }
 
     #[test]
+    fn yandexgpts_rules_are_kept_whatever_the_conversation(request in request()) {
+        let encoded = yandexgpt::encode_request(&request, &TARGET).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
+        let messages = body["messages"].as_array().unwrap();
+        let names = |list: &serde_json::Value, function: &str| -> Vec<String> {
+            let entries = list.as_array().cloned().unwrap_or_default();
+            entries.iter().map(|entry| entry[function]["name"].to_string()).collect()
+        };
+        let mut open = None;
+        for message in messages {
+            let role = message["role"].as_str().unwrap();
+            prop_assert!(["system", "user", "assistant"].contains(&role));
+            // The role and exactly one kind of content.
+            prop_assert_eq!(message.as_object().unwrap().len(), 2);
+            if let Some(list) = message.get("toolResultList") {
+                let answered = names(&list["toolResults"], "functionResult");
+                prop_assert_eq!(open.take(), Some(answered));
+                continue;
+            }
+            prop_assert!(open.is_none(), "calls without their results");
+            if let Some(list) = message.get("toolCallList") {
+                for call in list["toolCalls"].as_array().unwrap() {
+                    prop_assert!(call["functionCall"]["arguments"].is_object());
+                }
+                open = Some(names(&list["toolCalls"], "functionCall"));
+            } else {
+                prop_assert!(!message["text"].as_str().unwrap().is_empty());
+            }
+        }
+        prop_assert!(open.is_none(), "calls without their results");
+    }
+
+    #[test]
     fn no_bytes_make_a_decoder_panic(
         junk in prop::collection::vec(any::<u8>(), 0..400), status in 400u16..600,
     ) {
@@ -262,9 +296,9 @@ proptest! {
         _ = openai_chat::decode_response(&junk);
         _ = openai_chat::decode_error(status, &junk, None);
         _ = gigachat::decode_response(&junk, "s");
-        _ = dialects::yandexgpt::decode_response(&junk, "s");
+        _ = yandexgpt::decode_response(&junk, "s");
         decoded(&mut openai_chat::StreamDecoder::new(), &[&junk]);
         decoded(&mut gigachat::StreamDecoder::new("s"), &[&junk]);
-        decoded(&mut dialects::yandexgpt::StreamDecoder::new("s"), &[&junk]);
+        decoded(&mut yandexgpt::StreamDecoder::new("s"), &[&junk]);
     }
 }

@@ -1,7 +1,11 @@
 //! The exact bytes that GigaChat and YandexGPT get and send.
 
-use chat::{ErrorKind, FinishReason, Part, StreamAccumulator};
+use chat::{
+    ChatRequest, ErrorKind, FinishReason, Image, MediaSource, Message, Part, Role,
+    StreamAccumulator, ToolCall, ToolResult,
+};
 use dialects::{StreamDecode, Target, Unsupported, gigachat, openai_chat, yandexgpt};
+use serde_json::{Value, json};
 
 const CONVERSATION: &str = r#"{
   "model": "route",
@@ -123,7 +127,7 @@ fn gigachats_stream_equals_the_whole_wherever_it_is_cut() {
         assert_eq!(choice.joined_text(), "Смотрю 👋", "cut at {cut}");
         assert_eq!(choice.finish, FinishReason::ToolCalls);
         let Part::ToolCall(call) = &choice.parts[1] else { panic!("no call") };
-        assert_eq!(call.id, "call_seed0_fs_0198c1a2-1111-4222-8333-444455556666");
+        assert_eq!(call.id, "call_fs_AZjBohERQiKDM0REVVVmZg0seed");
         let arguments: serde_json::Value = serde_json::from_str(&call.arguments).unwrap();
         assert_eq!(arguments["city"], "Тверь");
         let usage = response.usage.unwrap();
@@ -140,4 +144,137 @@ fn an_error_in_the_stream_is_an_error() {
     let mut accumulator = StreamAccumulator::default();
     events.iter().for_each(|event| accumulator.push(event));
     assert_eq!(accumulator.finish().unwrap_err().kind, ErrorKind::Internal);
+}
+
+fn picture(id: &str) -> Part {
+    let source = MediaSource::FileId(id.to_owned());
+    Part::Image(Image { source, detail: None, cache_control: None })
+}
+
+fn request(messages: Vec<Message>) -> ChatRequest {
+    ChatRequest { messages, ..ChatRequest::default() }
+}
+
+fn gigachat_body(request: &ChatRequest) -> (Value, Vec<String>) {
+    let encoded = gigachat::encode_request(request, &target(Unsupported::Emulate)).unwrap();
+    (serde_json::from_slice(&encoded.body).unwrap(), adapted(&encoded.adaptations))
+}
+
+fn yandexgpt_body(request: &ChatRequest) -> (Value, Vec<String>) {
+    let encoded = yandexgpt::encode_request(request, &target(Unsupported::Emulate)).unwrap();
+    (serde_json::from_slice(&encoded.body).unwrap(), adapted(&encoded.adaptations))
+}
+
+#[test]
+fn gigachat_gets_one_picture_a_message() {
+    let parts = vec![Part::text("Что общего?"), picture("1"), picture("2"), picture("3")];
+    let (body, lost) =
+        gigachat_body(&request(vec![Message { role: Role::User, parts, name: None }]));
+    assert_eq!(
+        body["messages"],
+        json!([
+            {"role": "user", "content": "", "attachments": ["1"]},
+            {"role": "user", "content": "", "attachments": ["2"]},
+            {"role": "user", "content": "Что общего?", "attachments": ["3"]},
+        ])
+    );
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+fn with_picture_from_a_tool() -> ChatRequest {
+    let (id, name) = ("1".to_owned(), "camera".to_owned());
+    let call = Part::ToolCall(ToolCall { id: id.clone(), name, arguments: "[1]".to_owned() });
+    let content = vec![Part::text("вот"), picture("1")];
+    let result = ToolResult { call_id: id, name: None, content, is_error: false };
+    request(vec![
+        Message {
+            role: Role::Assistant,
+            parts: vec![Part::Refusal("Нет. ".to_owned()), call],
+            name: None,
+        },
+        Message { role: Role::Tool, parts: vec![Part::ToolResult(result)], name: None },
+    ])
+}
+
+#[test]
+fn nothing_of_a_history_is_lost_silently() {
+    let request = with_picture_from_a_tool();
+    let (body, lost) = gigachat_body(&request);
+    assert_eq!(body["messages"][0]["content"], "Нет. ");
+    assert_eq!(body["messages"][0]["function_call"]["arguments"], json!({"value": [1]}));
+    assert_eq!(lost, ["dropped=messages.content.image_url"]);
+
+    let (body, lost) = yandexgpt_body(&request);
+    assert_eq!(body["messages"][0], json!({"role": "assistant", "text": "Нет. "}));
+    let call = &body["messages"][1]["toolCallList"]["toolCalls"][0]["functionCall"];
+    assert_eq!(call["arguments"], json!({"value": [1]}));
+    assert_eq!(lost, ["dropped=messages.content.image_url"]);
+
+    let orphan = ChatRequest { messages: request.messages[1..].to_vec(), ..request };
+    let target = target(Unsupported::Drop);
+    for refused in
+        [gigachat::encode_request(&orphan, &target), yandexgpt::encode_request(&orphan, &target)]
+    {
+        assert_eq!(refused.unwrap_err().param.as_deref(), Some("messages[0]"));
+    }
+}
+
+#[test]
+fn a_stop_text_that_is_said_to_be_dropped_is() {
+    let request = openai_chat::decode_request(
+        r#"{"model":"m","messages":[{"role":"user","content":"я"}],"stop":"а","temperature":0,"top_p":0.5}"#
+            .as_bytes(),
+    )
+    .unwrap();
+    let target = target(Unsupported::Drop);
+    let encoded = gigachat::encode_request(&request, &target).unwrap();
+    assert!(encoded.stop_at.is_empty());
+    assert_eq!(adapted(&encoded.adaptations), ["dropped=temperature", "dropped=stop"]);
+    assert!(String::from_utf8(encoded.body).unwrap().contains(r#""top_p":0.5"#));
+    assert!(yandexgpt::encode_request(&request, &target).unwrap().stop_at.is_empty());
+}
+
+#[test]
+fn the_strict_policy_names_an_unknown_member() {
+    let request = openai_chat::decode_request(
+        r#"{"model":"m","messages":[{"role":"user","content":"я"}],"guided_regex":"а"}"#.as_bytes(),
+    )
+    .unwrap();
+    let target = target(Unsupported::Strict);
+    for refused in
+        [gigachat::encode_request(&request, &target), yandexgpt::encode_request(&request, &target)]
+    {
+        assert_eq!(refused.unwrap_err().param.as_deref(), Some("guided_regex"));
+    }
+}
+
+#[test]
+fn tokens_are_counted_over_all_texts() {
+    let messages = with_picture_from_a_tool().messages;
+    let body = gigachat::encode_token_count(&messages, &target(Unsupported::Emulate));
+    let wanted = r#"{"model":"model","input":["Нет. ","[1]","вот"]}"#;
+    assert_eq!(String::from_utf8(body).unwrap(), wanted);
+    let counts = br#"[{"object":"tokens","tokens":2,"characters":10},{"tokens":3}]"#;
+    assert_eq!(gigachat::decode_token_count(counts).unwrap(), 5);
+    let tokens =
+        br#"{"tokens":[{"id":"1","text":"a","special":false},{"id":"2"}],"modelVersion":"v"}"#;
+    assert_eq!(yandexgpt::decode_token_count(tokens).unwrap(), 2);
+    assert!(yandexgpt::decode_token_count(b"[]").is_err());
+}
+
+#[test]
+fn nothing_follows_the_finish_of_a_choice() {
+    let wire = concat!(
+        "data: {\"choices\":[{\"delta\":{\"content\":\"а\"},\"index\":0,\"finish_reason\":\"stop\"}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"б\"},\"index\":0,\"finish_reason\":\"length\"}]}\n\n",
+        "data: [DONE]\n\n",
+    );
+    let mut decoder = gigachat::StreamDecoder::new("s");
+    let mut events = Vec::new();
+    decoder.decode(wire.as_bytes(), &mut events);
+    let mut accumulator = StreamAccumulator::default();
+    events.iter().for_each(|event| accumulator.push(event));
+    let response = accumulator.finish().unwrap();
+    assert_eq!(response.choices[0].joined_text(), "а");
+    assert_eq!(response.choices[0].finish, FinishReason::Stop);
 }

@@ -318,11 +318,15 @@ pub(crate) fn stream_options_with_usage(received: &Received) -> Vec<u8> {
 }
 
 /// Ends a stream at the caller's stop texts where the provider cannot.
-pub(crate) fn stop_filter(encoded: &EncodedRequest) -> Option<Box<dyn EventFilter>> {
+pub(crate) fn stop_filter(
+    encoded: &EncodedRequest,
+    choice_count: Option<u32>,
+) -> Option<Box<dyn EventFilter>> {
     if encoded.stop_at.is_empty() {
         return None;
     }
-    Some(Box::new(StopFilter(dialects::StopCutter::new(&encoded.stop_at))))
+    let choices = usize::try_from(choice_count.unwrap_or(1)).unwrap_or(1);
+    Some(Box::new(StopFilter(dialects::StopCutter::new(&encoded.stop_at).expecting(choices))))
 }
 
 struct StopFilter(dialects::StopCutter);

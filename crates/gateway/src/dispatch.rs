@@ -179,7 +179,7 @@ impl Dispatch<'_> {
         if request.stream {
             let passage = Passage::Convert {
                 decoder: codec::stream_decoder(format, &context.id_seed),
-                filter: codec::stop_filter(&encoded),
+                filter: codec::stop_filter(&encoded, request.choice_count),
                 encoder: codec::stream_encoder(exchange.surface, &context, echo),
                 events: Vec::new(),
             };

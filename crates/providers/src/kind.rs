@@ -179,6 +179,7 @@ impl Kind for Anthropic {
     fn path(&self, operation: Operation, _model: &str) -> String {
         match operation {
             Operation::CountTokens => "/v1/messages/count_tokens".to_owned(),
+            Operation::Models => "/v1/models".to_owned(),
             _ => "/v1/messages".to_owned(),
         }
     }
@@ -215,6 +216,8 @@ impl Kind for GigaChat {
     fn path(&self, operation: Operation, _model: &str) -> String {
         match operation {
             Operation::Embeddings => "/embeddings".to_owned(),
+            Operation::CountTokens => "/tokens/count".to_owned(),
+            Operation::Models => "/models".to_owned(),
             _ => "/chat/completions".to_owned(),
         }
     }
@@ -251,6 +254,7 @@ impl Kind for YandexGpt {
     fn path(&self, operation: Operation, _model: &str) -> String {
         match operation {
             Operation::Embeddings => "/foundationModels/v1/textEmbedding".to_owned(),
+            Operation::CountTokens => "/foundationModels/v1/tokenizeCompletion".to_owned(),
             _ => "/foundationModels/v1/completion".to_owned(),
         }
     }

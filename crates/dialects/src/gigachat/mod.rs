@@ -6,13 +6,16 @@
 
 mod embeddings;
 mod error;
+mod function_schema;
 mod request;
 mod response;
 mod state_id;
 mod stream;
+mod tokens;
 
 pub use embeddings::{decode_embeddings, encode_embeddings};
 pub use error::decode_error;
 pub use request::encode_request;
 pub use response::decode_response;
 pub use stream::StreamDecoder;
+pub use tokens::{decode_token_count, encode_token_count};

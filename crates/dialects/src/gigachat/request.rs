@@ -1,12 +1,12 @@
 use chat::{
     ApiError, Audience, ChatRequest, Image, MediaSource, Message, Part, ReasoningEffort,
-    ResponseFormat, Role, Tool, ToolCall, ToolChoice, ToolResult,
+    ResponseFormat, Role, Tool, ToolChoice, ToolResult,
 };
-use serde_json::Value;
 
+use super::function_schema;
 use super::state_id::state_id;
 use crate::json::JsonWriter;
-use crate::tool_history::Results;
+use crate::tool_history::{Results, arguments_object, shows, spoken};
 use crate::{Adaptation, EncodedRequest, Target, structured};
 
 const PROVIDER: &str = "GigaChat";
@@ -45,8 +45,8 @@ struct Encoder<'r> {
     request: &'r ChatRequest,
     target: &'r Target<'r>,
     adaptations: Vec<Adaptation>,
-    stop_at: Vec<String>,
     validate: ResponseFormat,
+    stop_at: Vec<String>,
 }
 
 impl Encoder<'_> {
@@ -75,16 +75,17 @@ impl Encoder<'_> {
             json.key("stream").boolean(true);
         }
         let own = request.extra.audience == Some(Audience::OpenAiChat);
-        let mut foreign = false;
+        let mut foreign = None;
         for (name, value) in &request.extra.members {
             if own && OWN_MEMBERS.contains(&name.as_str()) {
                 json.key(name).json(value);
-            } else {
-                foreign |= name != "llm_proxy";
+            } else if name != "llm_proxy" {
+                foreign = foreign.or(Some(name));
             }
         }
         json.end_object();
-        self.drop("members that GigaChat does not know", foreign)
+        self.drop("members that GigaChat does not know", foreign.is_some())
+            .map_err(|error| ApiError { param: foreign.cloned(), ..error })
     }
 
     fn write_messages(&mut self, json: &mut JsonWriter<'_>) -> Result<(), ApiError> {
@@ -94,6 +95,7 @@ impl Encoder<'_> {
             .iter()
             .filter(|message| matches!(message.role, Role::System | Role::Developer))
             .map(Message::joined_text)
+            .filter(|text| !text.is_empty())
             .collect();
         if request.response_format == ResponseFormat::JsonObject
             && self.emulate("response_format")?
@@ -106,25 +108,31 @@ impl Encoder<'_> {
             json.begin_object().field("role", "system").field("content", &system.join("\n\n"));
             json.end_object();
         }
-        let results = Results::of(&request.messages);
-        for message in &request.messages {
+        let results = Results::of(&request.messages)?;
+        for (number, message) in request.messages.iter().enumerate() {
             self.drop("messages.name", message.name.is_some())?;
+            let pictures = shows(message, |part| matches!(part, Part::Image(_)));
+            self.drop("messages.content.image_url", pictures)?;
+            let files = shows(message, |part| matches!(part, Part::File(_)));
+            self.drop("messages.content.file", files)?;
             match message.role {
                 Role::System | Role::Developer => {}
                 Role::User | Role::Tool => self.write_user(json, message)?,
-                Role::Assistant => write_assistant(json, message, &results),
+                Role::Assistant => write_assistant(json, number, message, &results),
             }
         }
         json.end_array();
         Ok(())
     }
 
-    /// Results stand behind their calls already; what else a turn holds is the user's.
+    /// Results stand behind their calls already; what else a turn holds is the user's. GigaChat
+    /// takes one picture a message: each but the last gets a message of its own, before the text.
     fn write_user(&mut self, json: &mut JsonWriter<'_>, message: &Message) -> Result<(), ApiError> {
+        let mut pictures = Vec::new();
         let mut attachments = Vec::new();
         for part in &message.parts {
             match part {
-                Part::Image(Image { source: MediaSource::FileId(id), .. }) => attachments.push(id),
+                Part::Image(Image { source: MediaSource::FileId(id), .. }) => pictures.push(id),
                 Part::File(file) => match &file.source {
                     MediaSource::FileId(id) => attachments.push(id),
                     _ => self.drop("messages.content.file", true)?,
@@ -133,19 +141,14 @@ impl Encoder<'_> {
                 _ => {}
             }
         }
+        attachments.extend(pictures.pop());
+        for picture in pictures {
+            write_user_message(json, "", &[picture]);
+        }
         let text = message.joined_text();
-        if text.is_empty() && attachments.is_empty() {
-            return Ok(());
+        if !text.is_empty() || !attachments.is_empty() {
+            write_user_message(json, &text, &attachments);
         }
-        json.begin_object().field("role", "user").field("content", &text);
-        if !attachments.is_empty() {
-            json.key("attachments").begin_array();
-            for id in attachments {
-                json.string(id);
-            }
-            json.end_array();
-        }
-        json.end_object();
         Ok(())
     }
 
@@ -159,7 +162,7 @@ impl Encoder<'_> {
         self.drop("parallel_tool_calls", request.parallel_tool_calls == Some(true))?;
         json.key("functions").begin_array();
         for tool in &request.tools {
-            write_function(json, tool);
+            write_function(json, tool)?;
         }
         json.end_array();
         match &request.tool_choice {
@@ -195,6 +198,8 @@ impl Encoder<'_> {
             Some(temperature) if temperature <= 0.0 => {
                 if self.emulate("temperature")? {
                     json.key("top_p").integer(0);
+                } else {
+                    json.optional_number("top_p", sampling.top_p);
                 }
             }
             temperature => {
@@ -237,29 +242,39 @@ fn nonzero(value: f64) -> bool {
     value != 0.0
 }
 
+fn write_user_message(json: &mut JsonWriter<'_>, text: &str, attachments: &[&String]) {
+    json.begin_object().field("role", "user").field("content", text);
+    if !attachments.is_empty() {
+        json.key("attachments").begin_array();
+        for id in attachments {
+            json.string(id);
+        }
+        json.end_array();
+    }
+    json.end_object();
+}
+
 /// Text and calls of the assistant; each call is followed at once by its result, because an
 /// answer of GigaChat's has one call.
-fn write_assistant(json: &mut JsonWriter<'_>, message: &Message, results: &Results<'_>) {
-    let mut text = message.joined_text();
-    let calls: Vec<&ToolCall> = message
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::ToolCall(call) => Some(call),
-            _ => None,
-        })
-        .collect();
+fn write_assistant(
+    json: &mut JsonWriter<'_>,
+    number: usize,
+    message: &Message,
+    results: &Results<'_>,
+) {
+    let mut text = spoken(message);
+    let calls = results.calls(number, message);
     if calls.is_empty() {
         json.begin_object().field("role", "assistant").field("content", &text).end_object();
         return;
     }
-    for call in calls {
+    for (call, result) in calls {
         json.begin_object().field("role", "assistant");
         json.field("content", &std::mem::take(&mut text));
         json.key("function_call").begin_object().field("name", &call.name).key("arguments");
-        json.raw(&object(&call.arguments)).end_object();
+        json.raw(&arguments_object(&call.arguments)).end_object();
         json.field("functions_state_id", &state_id(&call.id)).end_object();
-        if let Some(result) = results.get(&call.id) {
+        if let Some(result) = result {
             write_result(json, &call.name, result);
         }
     }
@@ -270,46 +285,20 @@ fn write_result(json: &mut JsonWriter<'_>, name: &str, result: &ToolResult) {
     let content = if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
         text
     } else {
-        Value::String(text).to_string()
+        serde_json::Value::String(text).to_string()
     };
     json.begin_object().field("role", "function").field("name", name);
     json.field("content", &content).end_object();
-}
-
-/// Arguments as the object that GigaChat wants; what is none is put into one.
-fn object(arguments: &str) -> String {
-    match serde_json::from_str::<Value>(arguments) {
-        Ok(Value::Object(_)) => arguments.to_owned(),
-        Ok(Value::Null) | Err(_) if arguments.trim().is_empty() => "{}".to_owned(),
-        Ok(Value::Null) => "{}".to_owned(),
-        Ok(value) => serde_json::json!({ "value": value }).to_string(),
-        Err(_) => serde_json::json!({ "value": arguments }).to_string(),
-    }
 }
 
 fn write_forced(json: &mut JsonWriter<'_>, name: &str) {
     json.key("function_call").begin_object().field("name", name).end_object();
 }
 
-fn write_function(json: &mut JsonWriter<'_>, tool: &Tool) {
+fn write_function(json: &mut JsonWriter<'_>, tool: &Tool) -> Result<(), ApiError> {
+    let parameters = function_schema::parameters(tool.parameters.as_ref())?;
     json.begin_object().field("name", &tool.name);
-    json.optional_field("description", tool.description.as_deref()).key("parameters");
-    let schema = tool.parameters.as_ref().and_then(|schema| schema.decode::<Value>().ok());
-    let mut schema = schema.unwrap_or_else(|| serde_json::json!({ "type": "object" }));
-    complete(&mut schema);
-    json.raw(&schema.to_string()).end_object();
-}
-
-/// GigaChat refuses objects without `properties`.
-fn complete(schema: &mut Value) {
-    match schema {
-        Value::Object(members) => {
-            if members.get("type").is_some_and(|kind| kind == "object") {
-                members.entry("properties").or_insert_with(|| serde_json::json!({}));
-            }
-            members.values_mut().for_each(complete);
-        }
-        Value::Array(items) => items.iter_mut().for_each(complete),
-        _ => {}
-    }
+    json.optional_field("description", tool.description.as_deref());
+    json.key("parameters").raw(&parameters).end_object();
+    Ok(())
 }

@@ -138,7 +138,7 @@ fn read_parts(message: MessageWire, id_seed: &str, choice: u32) -> Vec<Part> {
     parts.extend(message.content.filter(|text| !text.is_empty()).map(Part::text));
     if let Some(call) = message.function_call {
         parts.push(Part::ToolCall(ToolCall {
-            id: call_id(id_seed, choice, message.functions_state_id.as_deref()),
+            id: call_id(id_seed, choice, 0, message.functions_state_id.as_deref()),
             arguments: call.arguments(),
             name: call.name,
         }));

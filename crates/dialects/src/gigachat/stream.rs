@@ -24,8 +24,13 @@ struct State {
     id_seed: String,
     started: bool,
     over: bool,
-    /// Choices, and whether they are finished.
-    finished: BTreeMap<u32, bool>,
+    choices: BTreeMap<u32, ChoiceState>,
+}
+
+#[derive(Debug, Default)]
+struct ChoiceState {
+    calls: u32,
+    finished: bool,
 }
 
 impl StreamDecoder {
@@ -38,7 +43,7 @@ impl StreamDecoder {
                 id_seed: id_seed.to_owned(),
                 started: false,
                 over: false,
-                finished: BTreeMap::new(),
+                choices: BTreeMap::new(),
             },
         }
     }
@@ -59,7 +64,7 @@ impl StreamDecode for StreamDecoder {
         if state.over {
             return;
         }
-        if !state.finished.is_empty() && state.finished.values().all(|finished| *finished) {
+        if state.complete() {
             state.over = true;
             out.push(StreamEvent::End);
         } else {
@@ -69,6 +74,10 @@ impl StreamDecode for StreamDecoder {
 }
 
 impl State {
+    fn complete(&self) -> bool {
+        !self.choices.is_empty() && self.choices.values().all(|choice| choice.finished)
+    }
+
     fn fail(&mut self, error: ApiError, out: &mut Vec<StreamEvent>) {
         self.over = true;
         out.push(StreamEvent::Error(error));
@@ -79,7 +88,7 @@ impl State {
             return;
         }
         if event.data.trim_ascii() == b"[DONE]" {
-            if self.finished.is_empty() || self.finished.values().any(|finished| !finished) {
+            if !self.complete() {
                 return self.fail(interrupted(), out);
             }
             self.over = true;
@@ -107,7 +116,10 @@ impl State {
 
     fn choice(&mut self, wire: ChoiceWire, out: &mut Vec<StreamEvent>) {
         let choice = wire.index;
-        let finished = self.finished.entry(choice).or_insert(false);
+        let state = self.choices.entry(choice).or_default();
+        if state.finished {
+            return;
+        }
         if let Some(message) = wire.message
             // Progress of a built-in function, not a word of the answer.
             && message.role.as_deref() != Some("function_in_progress")
@@ -119,16 +131,17 @@ impl State {
                 out.push(StreamEvent::Text { choice, text });
             }
             if let Some(call) = message.function_call {
-                let id = call_id(&self.id_seed, choice, message.functions_state_id.as_deref());
+                let index = state.calls;
+                state.calls = index.saturating_add(1);
+                let state_id = message.functions_state_id.as_deref();
+                let id = call_id(&self.id_seed, choice, index, state_id);
                 let fragment = call.arguments();
-                out.push(StreamEvent::ToolCallStart { choice, index: 0, id, name: call.name });
-                out.push(StreamEvent::ToolCallArguments { choice, index: 0, fragment });
+                out.push(StreamEvent::ToolCallStart { choice, index, id, name: call.name });
+                out.push(StreamEvent::ToolCallArguments { choice, index, fragment });
             }
         }
-        if let Some(name) = wire.finish_reason.filter(|name| !name.is_empty())
-            && !*finished
-        {
-            *finished = true;
+        if let Some(name) = wire.finish_reason.filter(|name| !name.is_empty()) {
+            state.finished = true;
             let reason = finish_reason(&name);
             if reason == FinishReason::Other("error".to_owned()) {
                 return self.fail(failed(), out);

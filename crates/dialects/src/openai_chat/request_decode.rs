@@ -183,10 +183,11 @@ fn read_result(
         (RoleWire::Function, None, Some(name)) => format!("call_{name}"),
         _ => return Err(fault(".tool_call_id", "is missing; name the call that this answers")),
     };
-    let called = before.iter().flat_map(|message| &message.parts).find_map(|part| match part {
-        Part::ToolCall(call) if call.id == call_id => Some(call.name.clone()),
-        _ => None,
-    });
+    let called =
+        before.iter().rev().flat_map(|message| &message.parts).find_map(|part| match part {
+            Part::ToolCall(call) if call.id == call_id => Some(call.name.clone()),
+            _ => None,
+        });
     if called.is_none() {
         return Err(fault(
             ".tool_call_id",

@@ -1,6 +1,7 @@
 use chat::{ApiError, Usage};
 use serde::Deserialize;
 
+use super::response::Count;
 use crate::conversion::unreadable;
 use crate::json::JsonWriter;
 
@@ -21,7 +22,7 @@ pub fn encode_embedding(model_uri: &str, text: &str, dimensions: Option<u32>) ->
 #[serde(rename_all = "camelCase")]
 struct ResponseWire {
     embedding: Vec<f32>,
-    num_tokens: Option<String>,
+    num_tokens: Option<Count>,
     #[serde(default)]
     model_version: String,
 }
@@ -33,7 +34,7 @@ struct ResponseWire {
 pub fn decode_embedding(body: &[u8]) -> Result<(Vec<f32>, Usage, String), ApiError> {
     let wire: ResponseWire =
         serde_json::from_slice(body).map_err(|_| unreadable("it holds no vector"))?;
-    let prompt_tokens = wire.num_tokens.and_then(|count| count.parse().ok()).unwrap_or(0);
+    let prompt_tokens = wire.num_tokens.map_or(0, Count::value);
     let usage = Usage { prompt_tokens, ..Usage::default() };
     Ok((wire.embedding, usage, wire.model_version))
 }

@@ -9,9 +9,11 @@ mod error;
 mod request;
 mod response;
 mod stream;
+mod tokens;
 
 pub use embeddings::{decode_embedding, encode_embedding};
 pub use error::decode_error;
 pub use request::encode_request;
 pub use response::decode_response;
 pub use stream::StreamDecoder;
+pub use tokens::decode_token_count;

@@ -1,11 +1,9 @@
 use chat::{
-    ApiError, ChatRequest, Message, Part, ReasoningEffort, ResponseFormat, Role, Tool, ToolCall,
-    ToolChoice,
+    ApiError, ChatRequest, Message, Part, ReasoningEffort, ResponseFormat, Role, Tool, ToolChoice,
 };
-use serde_json::Value;
 
 use crate::json::JsonWriter;
-use crate::tool_history::Results;
+use crate::tool_history::{Results, arguments_object, shows, spoken};
 use crate::{Adaptation, EncodedRequest, Target};
 
 const PROVIDER: &str = "YandexGPT";
@@ -95,24 +93,23 @@ impl Encoder<'_> {
 
     fn write_messages(&mut self, json: &mut JsonWriter<'_>) -> Result<(), ApiError> {
         let request = self.request;
-        let results = Results::of(&request.messages);
+        let results = Results::of(&request.messages)?;
         json.key("messages").begin_array();
-        for message in &request.messages {
+        for (number, message) in request.messages.iter().enumerate() {
             self.drop("messages.name", message.name.is_some())?;
-            for part in &message.parts {
-                match part {
-                    Part::Image(_) => self.drop("messages.content.image_url", true)?,
-                    Part::File(_) => self.drop("messages.content.file", true)?,
-                    _ => {}
-                }
-            }
+            let is_picture = |part: &Part| matches!(part, Part::Image(_));
+            let is_file = |part: &Part| matches!(part, Part::File(_));
+            let pictures = message.parts.iter().any(is_picture) || shows(message, is_picture);
+            self.drop("messages.content.image_url", pictures)?;
+            let files = message.parts.iter().any(is_file) || shows(message, is_file);
+            self.drop("messages.content.file", files)?;
             let role = match message.role {
                 Role::System | Role::Developer => "system",
                 Role::User | Role::Tool => "user",
                 Role::Assistant => "assistant",
             };
-            write_text(json, role, &message.joined_text());
-            write_calls(json, message, &results);
+            write_text(json, role, &spoken(message));
+            write_calls(json, number, message, &results);
         }
         json.end_array();
         Ok(())
@@ -155,8 +152,10 @@ impl Encoder<'_> {
         self.drop("n", request.choice_count.is_some_and(|number| number > 1))?;
         self.drop("user", request.user.is_some())?;
         self.drop("metadata", request.metadata.is_some())?;
-        let foreign = request.extra.members.iter().any(|(name, _)| name != "llm_proxy");
-        self.drop("members that YandexGPT does not know", foreign)?;
+        let mut names = request.extra.members.iter().map(|(name, _)| name);
+        let foreign = names.find(|name| *name != "llm_proxy");
+        self.drop("members that YandexGPT does not know", foreign.is_some())
+            .map_err(|error| ApiError { param: foreign.cloned(), ..error })?;
         if !request.stop.is_empty() && self.emulate("stop")? {
             self.stop_at.clone_from(&request.stop);
         }
@@ -172,44 +171,30 @@ fn write_text(json: &mut JsonWriter<'_>, role: &str, text: &str) {
 }
 
 /// The calls of a message, and behind them all their results in their order.
-fn write_calls(json: &mut JsonWriter<'_>, message: &Message, results: &Results<'_>) {
-    let calls: Vec<&ToolCall> = message
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::ToolCall(call) => Some(call),
-            _ => None,
-        })
-        .collect();
+fn write_calls(json: &mut JsonWriter<'_>, number: usize, message: &Message, results: &Results<'_>) {
+    let calls = results.calls(number, message);
     if calls.is_empty() {
         return;
     }
     json.begin_object().field("role", "assistant").key("toolCallList").begin_object();
     json.key("toolCalls").begin_array();
-    for call in &calls {
+    for (call, _) in &calls {
         json.begin_object().key("functionCall").begin_object().field("name", &call.name);
-        json.key("arguments").raw(&object(&call.arguments)).end_object().end_object();
+        json.key("arguments").raw(&arguments_object(&call.arguments)).end_object().end_object();
     }
     json.end_array().end_object().end_object();
-    if !calls.iter().any(|call| results.get(&call.id).is_some()) {
+    if calls.iter().all(|(_, result)| result.is_none()) {
         return;
     }
     json.begin_object().field("role", "user").key("toolResultList").begin_object();
     json.key("toolResults").begin_array();
-    for call in calls {
-        if let Some(result) = results.get(&call.id) {
+    for (call, result) in calls {
+        if let Some(result) = result {
             json.begin_object().key("functionResult").begin_object().field("name", &call.name);
             json.field("content", &result.joined_text()).end_object().end_object();
         }
     }
     json.end_array().end_object().end_object();
-}
-
-fn object(arguments: &str) -> String {
-    match serde_json::from_str::<Value>(arguments) {
-        Ok(Value::Object(_)) => arguments.to_owned(),
-        _ => "{}".to_owned(),
-    }
 }
 
 fn write_tool(json: &mut JsonWriter<'_>, tool: &Tool) {

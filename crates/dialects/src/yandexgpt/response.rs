@@ -2,22 +2,44 @@ use chat::{ApiError, ChatResponse, Choice, FinishReason, Json, Part, ToolCall, U
 use serde::Deserialize;
 
 use super::error::StatusWire;
-use crate::conversion::unreadable;
+use crate::conversion::{interrupted, unreadable};
 
+/// An answer or a line of a stream: under `result`, as the REST gateway gives it, or bare, as the
+/// gRPC message is.
 #[derive(Deserialize)]
-pub(super) struct LineWire {
-    pub(super) result: Option<ResultWire>,
-    pub(super) error: Option<StatusWire>,
+#[serde(rename_all = "camelCase")]
+struct LineWire {
+    result: Option<ResultWire>,
+    error: Option<StatusWire>,
+    alternatives: Option<Vec<AlternativeWire>>,
+    usage: Option<UsageWire>,
+    model_version: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ResultWire {
-    #[serde(default)]
-    pub(super) alternatives: Vec<AlternativeWire>,
+    pub(super) alternatives: Option<Vec<AlternativeWire>>,
     pub(super) usage: Option<UsageWire>,
-    #[serde(default)]
-    pub(super) model_version: String,
+    pub(super) model_version: Option<String>,
+}
+
+/// Reads an answer or a line.
+///
+/// # Errors
+/// The error in place of a result, or that it cannot be read.
+pub(super) fn read_result(text: &[u8]) -> Result<ResultWire, ApiError> {
+    let line: LineWire = serde_json::from_slice(text)
+        .map_err(|error| unreadable(error.to_string().split(" at line ").next().unwrap_or("")))?;
+    if let Some(error) = line.error {
+        return Err(error.into_error(502, None));
+    }
+    let bare = line.alternatives.map(|alternatives| ResultWire {
+        alternatives: Some(alternatives),
+        usage: line.usage,
+        model_version: line.model_version,
+    });
+    line.result.or(bare).ok_or_else(|| unreadable("it has no result"))
 }
 
 #[derive(Deserialize)]
@@ -76,13 +98,13 @@ struct DetailsWire {
 /// An int64, which protobuf's JSON writes as a string.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Count {
+pub(super) enum Count {
     Number(u64),
     Text(String),
 }
 
 impl Count {
-    fn value(self) -> u64 {
+    pub(super) fn value(self) -> u64 {
         match self {
             Self::Number(number) => number,
             Self::Text(text) => text.parse().unwrap_or(0),
@@ -104,10 +126,11 @@ impl From<UsageWire> for Usage {
     }
 }
 
-/// What a status says of the end of an alternative; `None`: it goes on.
+/// What a status says of the end of an alternative; `None`: it goes on. A status that is not given
+/// is protobuf's way to write `ALTERNATIVE_STATUS_UNSPECIFIED`.
 pub(super) fn finish_reason(status: &str) -> Option<FinishReason> {
     match status.strip_prefix("ALTERNATIVE_STATUS_").unwrap_or(status) {
-        "PARTIAL" => None,
+        "PARTIAL" | "UNSPECIFIED" | "" => None,
         "FINAL" => Some(FinishReason::Stop),
         "TRUNCATED_FINAL" => Some(FinishReason::Length),
         "CONTENT_FILTER" => Some(FinishReason::ContentFilter),
@@ -126,29 +149,27 @@ pub(super) fn call_id(seed: &str, choice: usize, number: usize) -> String {
 /// # Errors
 /// When the answer is an error or cannot be read.
 pub fn decode_response(body: &[u8], id_seed: &str) -> Result<ChatResponse, ApiError> {
-    let line: LineWire = serde_json::from_slice(body)
-        .map_err(|error| unreadable(error.to_string().split(" at line ").next().unwrap_or("")))?;
-    if let Some(error) = line.error {
-        return Err(error.into_error(502, None));
+    let result = read_result(body)?;
+    let alternatives = result.alternatives.unwrap_or_default();
+    if alternatives.is_empty() {
+        return Err(unreadable("it has no alternatives"));
     }
-    let result = line
-        .result
-        .filter(|result| !result.alternatives.is_empty())
-        .ok_or_else(|| unreadable("it has no alternatives"))?;
-    let choices = result.alternatives.into_iter().enumerate().map(|(index, alternative)| {
-        let finish = finish_reason(&alternative.status).unwrap_or(FinishReason::Stop);
-        Choice {
+    let mut choices = Vec::with_capacity(alternatives.len());
+    for (index, alternative) in alternatives.into_iter().enumerate() {
+        // A whole answer that is said to be a part of one is none.
+        let finish = finish_reason(&alternative.status).ok_or_else(interrupted)?;
+        choices.push(Choice {
             index: u32::try_from(index).unwrap_or(u32::MAX),
             parts: read_parts(alternative.message, id_seed, index),
             finish,
             stop_sequence: None,
             logprobs: None,
-        }
-    });
+        });
+    }
     Ok(ChatResponse {
         id: String::new(),
-        choices: choices.collect(),
-        model: result.model_version,
+        choices,
+        model: result.model_version.unwrap_or_default(),
         created: 0,
         usage: result.usage.map(Usage::from),
     })

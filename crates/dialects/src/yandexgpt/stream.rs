@@ -1,7 +1,7 @@
-use chat::{ApiError, ErrorKind, StreamEvent, Usage};
+use chat::{ApiError, ErrorKind, FinishReason, StreamEvent, Usage};
 use memchr::memchr;
 
-use super::response::{AlternativeWire, LineWire, call_id, finish_reason};
+use super::response::{AlternativeWire, call_id, finish_reason, read_result};
 use crate::StreamDecode;
 use crate::conversion::{interrupted, unreadable};
 
@@ -98,22 +98,17 @@ impl State {
         if self.over || line.is_empty() {
             return;
         }
-        let Ok(wire) = serde_json::from_slice::<LineWire>(line) else {
-            return self.fail(unreadable("a line is not what it should be"), out);
-        };
-        if let Some(error) = wire.error {
-            return self.fail(error.into_error(502, None), out);
-        }
-        let Some(result) = wire.result else {
-            return self.fail(unreadable("a line has no result"), out);
+        let result = match read_result(line) {
+            Ok(result) => result,
+            Err(error) => return self.fail(error, out),
         };
         if !self.started {
             self.started = true;
-            let model = result.model_version;
+            let model = result.model_version.unwrap_or_default();
             out.push(StreamEvent::Start { id: String::new(), model, created: 0 });
         }
         let mut ended = false;
-        for (index, wire) in result.alternatives.into_iter().enumerate() {
+        for (index, wire) in result.alternatives.into_iter().flatten().enumerate() {
             ended |= self.alternative(index, wire, out);
             if self.over {
                 return;
@@ -140,6 +135,7 @@ impl State {
             return false;
         }
         let text = wire.message.text.unwrap_or_default();
+        let finish = finish_reason(&wire.status);
         match text.strip_prefix(alternative.text.as_str()) {
             Some("") => {}
             Some(more) => {
@@ -149,6 +145,8 @@ impl State {
             // A line with less, or without text at all, says nothing new; what went out cannot be
             // taken back.
             None if alternative.text.starts_with(&text) => {}
+            // The filter puts words of its own in place of the answer; the finish reason says so.
+            None if finish == Some(FinishReason::ContentFilter) => {}
             None => {
                 let error = ApiError::new(
                     ErrorKind::BadGateway,
@@ -159,7 +157,6 @@ impl State {
             }
         }
         let calls = wire.message.tool_call_list.map(|list| list.tool_calls).unwrap_or_default();
-        let finish = finish_reason(&wire.status);
         if finish.is_some() {
             for (number, call) in calls.into_iter().enumerate() {
                 let position = u32::try_from(number).unwrap_or(u32::MAX);
@@ -223,12 +220,68 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_end_without_a_final_status_is_a_break() {
+    fn decoded(lines: &[String]) -> Vec<StreamEvent> {
         let mut decoder = StreamDecoder::new("s");
         let mut events = Vec::new();
-        decoder.decode(line("При", "ALTERNATIVE_STATUS_PARTIAL").as_bytes(), &mut events);
+        decoder.decode(lines.concat().as_bytes(), &mut events);
         decoder.finish(&mut events);
-        assert!(matches!(events.last(), Some(StreamEvent::Error(_))));
+        events
+    }
+
+    fn code(events: &[StreamEvent]) -> Option<&str> {
+        match events.last() {
+            Some(StreamEvent::Error(error)) => error.code.as_deref(),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn words_that_were_sent_cannot_be_changed() {
+        let partial = line("Привет", "ALTERNATIVE_STATUS_PARTIAL");
+        let events = decoded(&[partial.clone(), line("Пока", "ALTERNATIVE_STATUS_FINAL")]);
+        assert_eq!(code(&events), Some("stream_rewritten"));
+        let stub = line("Не могу говорить об этом", "ALTERNATIVE_STATUS_CONTENT_FILTER");
+        let events = decoded(&[partial, stub]);
+        let mut accumulator = StreamAccumulator::default();
+        events.iter().for_each(|event| accumulator.push(event));
+        let response = accumulator.finish().unwrap();
+        assert_eq!(response.choices[0].finish, FinishReason::ContentFilter);
+        assert_eq!(response.choices[0].joined_text(), "Привет");
+    }
+
+    #[test]
+    fn an_unspecified_status_is_no_end() {
+        let unspecified = line("При", "ALTERNATIVE_STATUS_UNSPECIFIED");
+        let absent = line("Приве", "").replace(r#","status":"""#, "");
+        assert!(!absent.contains("status"), "{absent}");
+        let last = line("Привет", "ALTERNATIVE_STATUS_FINAL");
+        let events = decoded(&[unspecified.clone(), absent, last]);
+        assert_eq!(events.last(), Some(&StreamEvent::End), "{events:?}");
+        assert_eq!(code(&decoded(&[unspecified])), Some("stream_interrupted"));
+    }
+
+    #[test]
+    fn an_error_line_ends_the_stream_with_its_error() {
+        let error = r#"{"error":{"grpcCode":8,"message":"Слишком много","details":[]}}"#;
+        let events = decoded(&[
+            line("При", "ALTERNATIVE_STATUS_PARTIAL"),
+            format!("{error}\n"),
+            line("Привет", "ALTERNATIVE_STATUS_FINAL"),
+        ]);
+        let Some(StreamEvent::Error(error)) = events.last() else { panic!("{events:?}") };
+        assert_eq!(error.kind, ErrorKind::RateLimited);
+    }
+
+    #[test]
+    fn lines_may_come_without_their_wrapper() {
+        let wrapped = line("Привет", "ALTERNATIVE_STATUS_FINAL");
+        let bare = wrapped.trim().strip_prefix(r#"{"result":"#).unwrap().strip_suffix('}').unwrap();
+        assert_eq!(decoded(&[bare.to_owned()]), decoded(&[wrapped]));
+    }
+
+    #[test]
+    fn an_end_without_a_final_status_is_a_break() {
+        let events = decoded(&[line("При", "ALTERNATIVE_STATUS_PARTIAL")]);
+        assert_eq!(code(&events), Some("stream_interrupted"));
     }
 }
