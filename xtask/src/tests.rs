@@ -15,7 +15,7 @@ pub(crate) fn all() -> Outcome {
 pub(crate) fn lint() -> Outcome {
     run("cargo", &["fmt", "--all", "--check"])?;
     run("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])?;
-    cargo_tool("deny", "cargo-deny", "0.19.0")?;
+    cargo_tool("deny", "cargo-deny", "0.20.2")?;
     run("cargo", &["deny", "--locked", "check", "bans", "licenses", "sources"])?;
     run_with(
         "cargo",
