@@ -157,13 +157,21 @@ pub struct StreamEncoder {
     model: String,
     created: u64,
     usage: Option<Usage>,
+    /// Whether the end, or an error, was told.
+    over: bool,
 }
 
 impl StreamEncoder {
     /// An encoder at the beginning of a stream.
     #[must_use]
     pub fn new(context: &AnswerContext) -> Self {
-        Self { context: context.clone(), model: String::new(), created: 0, usage: None }
+        Self {
+            context: context.clone(),
+            model: String::new(),
+            created: 0,
+            usage: None,
+            over: false,
+        }
     }
 
     fn chunk(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut JsonWriter<'_>)) {
@@ -181,6 +189,10 @@ impl StreamEncoder {
 
 impl StreamEncode for StreamEncoder {
     fn encode(&mut self, event: &StreamEvent, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
+        self.over = matches!(event, StreamEvent::End | StreamEvent::Error(_));
         match event {
             StreamEvent::Start { model, created, .. } => {
                 self.model.clone_from(model);

@@ -17,13 +17,21 @@ pub struct StreamEncoder {
     /// Choices whose role was told.
     begun: BTreeSet<u32>,
     usage: Option<Usage>,
+    /// Whether the end, or an error, was told.
+    over: bool,
 }
 
 impl StreamEncoder {
     /// An encoder at the beginning of a stream.
     #[must_use]
     pub fn new(context: &AnswerContext) -> Self {
-        Self { context: context.clone(), head: Vec::new(), begun: BTreeSet::new(), usage: None }
+        Self {
+            context: context.clone(),
+            head: Vec::new(),
+            begun: BTreeSet::new(),
+            usage: None,
+            over: false,
+        }
     }
 
     fn begin(&mut self, id: &str, model: &str, created: u64) {
@@ -100,6 +108,10 @@ fn write_error_event(out: &mut Vec<u8>, error: &ApiError) {
 
 impl StreamEncode for StreamEncoder {
     fn encode(&mut self, event: &StreamEvent, out: &mut Vec<u8>) {
+        if self.over {
+            return;
+        }
+        self.over = matches!(event, StreamEvent::End | StreamEvent::Error(_));
         match event {
             StreamEvent::Start { id, model, created } => {
                 self.begin(id, model, *created);
