@@ -67,7 +67,7 @@ pub(crate) struct Relay {
     pending: VecDeque<Bytes>,
     /// Bytes taken from the provider since the last piece went out.
     held: usize,
-    /// Whether something was taken since the provider's connection last had a turn.
+    /// Whether something was taken since the provider's shared connection last had a turn.
     fresh: bool,
     /// Whether the last byte sent ended an event, so that a comment may follow.
     at_boundary: bool,
@@ -189,7 +189,7 @@ impl Relay {
             match upstream.poll_next(context) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     self.held += chunk.len();
-                    self.fresh = true;
+                    self.fresh = upstream.shares_connection();
                     self.take(chunk);
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -204,8 +204,8 @@ impl Relay {
                     self.provider_ended();
                 }
                 Poll::Pending if !self.pending.is_empty() => {
-                    // The provider's connection hands over one piece a turn: whoever gives it
-                    // another turn before writing gets what else has arrived, and nobody waits.
+                    // A shared connection hands over one piece a turn: whoever gives it another
+                    // turn before writing gets what else has arrived, and nobody waits.
                     if std::mem::take(&mut self.fresh) {
                         context.waker().wake_by_ref();
                         return Poll::Pending;

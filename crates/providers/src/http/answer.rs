@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat::{ApiError, ErrorKind};
 use http::{HeaderMap, StatusCode};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use tokio::time::{Instant, Sleep};
 
 use super::pool::Lease;
@@ -77,7 +77,7 @@ impl AnswerBody {
             if self.done {
                 return Poll::Ready(None);
             }
-            match Pin::new(&mut self.incoming).poll_frame(context) {
+            match self.poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.waiting_since = None;
                     if let Ok(data) = frame.into_data() {
@@ -106,6 +106,24 @@ impl AnswerBody {
                 }
             }
         }
+    }
+
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(context);
+        match &mut self.lease {
+            Some(lease) if frame.is_pending() => lease.drive(context),
+            _ => return frame,
+        }
+        Pin::new(&mut self.incoming).poll_frame(context)
+    }
+
+    /// Whether other answers come over the same connection, which then moves by itself.
+    #[must_use]
+    pub fn shares_connection(&self) -> bool {
+        self.lease.is_none()
     }
 
     /// Ready when the wait has lasted too long. The timer moves only when it fires.

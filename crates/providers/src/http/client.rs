@@ -6,14 +6,14 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustls::{AlertDescription, CertificateError};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Segments;
 use super::connect::{Http2, Origin, Transport};
+use super::exclusive::Exclusive;
 use super::pool::{Connection, Lease, Pool};
 
 /// How long a connection that was given back may take to be ready for the next request. One that
@@ -70,15 +70,15 @@ impl HttpClient {
                         Err(refused) => refused,
                     }
                 }
-                Connection::Exclusive(mut sender) => {
-                    if !sender.is_ready() {
-                        let settled = tokio::time::timeout(SETTLING, sender.ready()).await;
-                        if !matches!(settled, Ok(Ok(()))) {
+                Connection::Exclusive(mut connection) => {
+                    if !connection.is_ready() {
+                        let settled = tokio::time::timeout(SETTLING, connection.ready()).await;
+                        if settled != Ok(true) {
                             continue;
                         }
                     }
-                    match sender.try_send_request(relative(origin, outgoing)).await {
-                        Ok(response) => return Ok((response, Some(Lease::new(pool, sender)))),
+                    match connection.send(relative(origin, outgoing)).await {
+                        Ok(response) => return Ok((response, Some(Lease::new(pool, connection)))),
                         Err(refused) => refused,
                     }
                 }
@@ -95,9 +95,10 @@ impl HttpClient {
             Connection::Multiplexed(mut sender) => {
                 Ok((sender.send_request(absolute(origin, outgoing)).await?, None))
             }
-            Connection::Exclusive(mut sender) => {
-                let response = sender.send_request(relative(origin, outgoing)).await?;
-                Ok((response, Some(Lease::new(pool, sender))))
+            Connection::Exclusive(mut connection) => {
+                let sent = connection.send(relative(origin, outgoing)).await;
+                let response = sent.map_err(TrySendError::into_error)?;
+                Ok((response, Some(Lease::new(pool, connection))))
             }
         }
     }
@@ -112,7 +113,9 @@ impl HttpClient {
         let pool = self.pool(origin);
         for _ in 0..connections.min(origin.options.max_idle) {
             match open(origin, &pool, connect_timeout).await? {
-                Connection::Exclusive(sender) => Lease::new(Arc::clone(&pool), sender).give_back(),
+                Connection::Exclusive(connection) => {
+                    Lease::new(Arc::clone(&pool), connection).give_back();
+                }
                 Connection::Multiplexed(_) => break,
             }
         }
@@ -155,10 +158,7 @@ async fn open(
         let transport = origin.connect().await?;
         let multiplex =
             origin.options.http2 == Http2::PriorKnowledge || transport.negotiated_http2();
-        match transport {
-            Transport::Plain(stream) => speak(stream, multiplex).await,
-            Transport::Tls(stream) => speak(*stream, multiplex).await,
-        }
+        speak(transport, multiplex).await
     };
     let connected = tokio::time::timeout(connect_timeout, connecting).await;
     let connection = connected.map_err(|_| SendError::ConnectTimeout(connect_timeout))??;
@@ -167,24 +167,18 @@ async fn open(
     Ok(connection)
 }
 
-async fn speak<S>(stream: S, multiplex: bool) -> Result<Connection, SendError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let io = TokioIo::new(stream);
-    if multiplex {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(20))
-            .adaptive_window(true)
-            .handshake(io)
-            .await?;
-        tokio::spawn(connection);
-        return Ok(Connection::Multiplexed(sender));
+async fn speak(transport: Transport, multiplex: bool) -> Result<Connection, SendError> {
+    if !multiplex {
+        return Ok(Connection::Exclusive(Exclusive::handshake(transport).await?));
     }
-    let (sender, connection) = http1::Builder::new().handshake(io).await?;
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .adaptive_window(true)
+        .handshake(TokioIo::new(transport))
+        .await?;
     tokio::spawn(connection);
-    Ok(Connection::Exclusive(sender))
+    Ok(Connection::Multiplexed(sender))
 }
 
 fn relative(origin: &Origin, outgoing: Outgoing) -> Request<Segments> {

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod client;
 mod connect;
+mod exclusive;
 mod pool;
 
 pub use answer::{Answer, AnswerBody};

@@ -1,12 +1,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use parking_lot::Mutex;
 
 use super::body::Segments;
 use super::connect::{Http2, Origin};
+use super::exclusive::Exclusive;
 
 /// The open connections of one worker to one origin.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ struct State {
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<Segments>,
+    connection: Exclusive,
     since: Instant,
 }
 
@@ -39,7 +41,7 @@ struct Idle {
 #[derive(Debug)]
 pub(super) enum Connection {
     /// For one request at a time.
-    Exclusive(http1::SendRequest<Segments>),
+    Exclusive(Exclusive),
     /// For any number of them.
     Multiplexed(http2::SendRequest<Segments>),
 }
@@ -85,14 +87,15 @@ impl Pool {
         if let Some(sender) = state.multiplexed() {
             return Some(Connection::Multiplexed(sender));
         }
-        while let Some(last) = state.idle.pop_back() {
+        while let Some(mut last) = state.idle.pop_back() {
             if last.since.elapsed() > self.idle_timeout {
                 // The rest has been idle for longer still.
                 state.idle.clear();
                 return None;
             }
-            if !last.sender.is_closed() {
-                return Some(Connection::Exclusive(last.sender));
+            last.connection.look();
+            if !last.connection.is_closed() {
+                return Some(Connection::Exclusive(last.connection));
             }
         }
         None
@@ -114,15 +117,16 @@ impl Pool {
         self.state.lock().multiplexed = None;
     }
 
-    fn put(self: &Arc<Self>, sender: http1::SendRequest<Segments>) {
-        if sender.is_closed() || self.is_orphaned() {
+    fn put(self: &Arc<Self>, mut connection: Exclusive) {
+        connection.look();
+        if connection.is_closed() || self.is_orphaned() {
             return;
         }
         let mut state = self.state.lock();
         if state.idle.len() >= self.max_idle {
             return;
         }
-        state.idle.push_back(Idle { sender, since: Instant::now() });
+        state.idle.push_back(Idle { connection, since: Instant::now() });
         if !state.reaping
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -166,16 +170,21 @@ async fn reap(pool: Weak<Pool>) {
 #[derive(Debug)]
 pub(crate) struct Lease {
     pool: Arc<Pool>,
-    sender: http1::SendRequest<Segments>,
+    connection: Exclusive,
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, sender: http1::SendRequest<Segments>) -> Self {
-        Self { pool, sender }
+    pub(super) fn new(pool: Arc<Pool>, connection: Exclusive) -> Self {
+        Self { pool, connection }
+    }
+
+    /// Moves the connection, which moves only when somebody does.
+    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
+        self.connection.drive(context);
     }
 
     /// The answer has been read to its end.
     pub(crate) fn give_back(self) {
-        self.pool.put(self.sender);
+        self.pool.put(self.connection);
     }
 }
