@@ -10,6 +10,7 @@ mod error;
 mod json;
 mod message;
 mod request;
+mod residency;
 mod response;
 mod stream;
 mod tokens;
@@ -26,6 +27,7 @@ pub use request::{
     Audience, ChatRequest, ExtraMembers, JsonSchema, ReasoningEffort, ReasoningRequest,
     ResponseFormat, Sampling, Tool, ToolChoice,
 };
+pub use residency::Residency;
 pub use response::{ChatResponse, Choice, FinishReason, Logprobs};
 pub use stream::{StreamAccumulator, StreamEvent};
 pub use tokens::estimate_tokens;

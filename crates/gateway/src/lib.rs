@@ -26,5 +26,5 @@ mod worker;
 pub use gateway::{Gateway, Readiness};
 pub use limits::BodyLimits;
 pub use operations::serve_operations;
-pub use requirements::Residency;
+
 pub use snapshot::{AccessLog, Deployment, DeploymentOptions, Route, Settings, Snapshot};

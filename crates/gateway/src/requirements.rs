@@ -1,36 +1,6 @@
-use chat::ApiError;
+use chat::{ApiError, Residency};
 use http::HeaderMap;
 use serde::Deserialize;
-
-/// Where a provider processes data, from the widest to the strictest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Residency {
-    /// Anywhere.
-    Global,
-    /// In Russia.
-    Russia,
-    /// In the customer's own building.
-    OnPremise,
-}
-
-impl Residency {
-    /// The name in the configuration and in requests.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Global => "global",
-            Self::Russia => "russia",
-            Self::OnPremise => "on_premise",
-        }
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        [Self::Global, Self::Russia, Self::OnPremise]
-            .into_iter()
-            .find(|residency| residency.name() == name)
-    }
-}
 
 /// What one request demands of the deployment that serves it: its `llm_proxy` member and its
 /// `x-llm-proxy-*` headers. The member wins over the header.

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chat::Residency;
 use dialects::Unsupported;
 use http::HeaderValue;
 use identity::KeyRing;
@@ -10,7 +11,6 @@ use providers::{Provider, Timeouts};
 use telemetry::{DeploymentLabels, DeploymentMetrics, Metrics};
 
 use crate::limits::BodyLimits;
-use crate::requirements::Residency;
 
 /// Everything that requests are served by, immutable. A change of configuration makes a new one.
 #[derive(Debug)]

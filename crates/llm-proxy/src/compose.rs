@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chat::Residency;
 use config::{Api, Config, ProviderKind, YandexApi};
 use gateway::server::{ConnectionLimits, ServerOptions, TlsFiles};
-use gateway::{
-    AccessLog, BodyLimits, Deployment, DeploymentOptions, Residency, Route, Settings, Snapshot,
-};
+use gateway::{AccessLog, BodyLimits, Deployment, DeploymentOptions, Route, Settings, Snapshot};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use identity::{KeyDigest, KeyRing, Principal};
 use providers::kind::{self, Kind, OpenAiApis};

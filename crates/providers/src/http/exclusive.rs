@@ -27,8 +27,7 @@ impl std::fmt::Debug for Exclusive {
 
 impl Exclusive {
     pub(super) async fn handshake(transport: Transport) -> hyper::Result<Self> {
-        let (sender, connection) =
-            http1::Builder::new().handshake(TokioIo::new(transport)).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(transport)).await?;
         Ok(Self { sender, driver: Box::pin(connection), ended: false })
     }
 

@@ -1,0 +1,1 @@
+//! An append-only local journal of records that survive the death of the process.

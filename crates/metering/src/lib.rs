@@ -1,0 +1,13 @@
+//! What a request may use and what it costs: rate and token limits, budgets, prices, the usage
+//! ledger. No I/O; the clock is an argument.
+
+mod budget;
+mod ledger;
+mod limits;
+
+pub use budget::{Budget, BudgetPeriod, BudgetScope};
+pub use ledger::{
+    ChargedUsage, Dimension, LedgerEntry, LedgerError, LedgerFilter, LedgerOutcome, LedgerStore,
+    LedgerSum,
+};
+pub use limits::Limits;

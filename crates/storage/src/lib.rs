@@ -1,0 +1,1 @@
+//! SQLite, PostgreSQL and Redis behind the traits of the crates that need them.
