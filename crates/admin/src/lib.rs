@@ -1,1 +1,19 @@
-//! The admin API: tenants, keys, budgets, prices, reports.
+//! The admin API below `/admin/v1`: tenants, teams, users, virtual keys, budgets, usage, events.
+//!
+//! Every endpoint stands once in `router.rs`; the OpenAPI document is made from the same table.
+
+mod actor;
+mod admin;
+mod crud;
+mod error;
+mod keys;
+mod openapi;
+mod replay;
+mod reports;
+mod resource;
+mod router;
+
+pub use actor::{Actor, Authenticate, Seal};
+pub use admin::{Admin, BudgetStanding, Standings};
+pub use error::{AdminError, ErrorBody, ErrorDetails};
+pub use router::{openapi, router};

@@ -146,6 +146,16 @@ pub trait DirectoryStore: Send + Sync + std::fmt::Debug {
     /// One record; `None` if it does not exist or was deleted.
     async fn get(&self, kind: RecordKind, id: &str) -> Result<Option<Record>, DirectoryError>;
 
+    /// Records of a kind that exist, in order of id, after the id `after`, at most `limit`; only of
+    /// `tenant` if one is given.
+    async fn list(
+        &self,
+        kind: RecordKind,
+        tenant: Option<&str>,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Record>, DirectoryError>;
+
     /// The replay of an idempotency key.
     async fn replay(&self, key: &str) -> Result<Option<Replay>, DirectoryError>;
 

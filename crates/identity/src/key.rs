@@ -16,6 +16,16 @@ impl KeyDigest {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
+    /// As 64 hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        use std::fmt::Write;
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
     /// A digest kept in a configuration: 64 hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {

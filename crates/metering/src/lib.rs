@@ -11,3 +11,9 @@ pub use ledger::{
     LedgerSum,
 };
 pub use limits::Limits;
+
+/// Whether `name` is the IANA name of a time zone.
+#[must_use]
+pub fn is_time_zone(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok()
+}
