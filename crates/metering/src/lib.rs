@@ -2,14 +2,19 @@
 //! ledger. No I/O; the clock is an argument.
 
 mod budget;
+mod budget_meter;
 mod gcra;
 mod ledger;
 mod limiter;
 mod limits;
+mod money;
+mod price;
 mod shared_rate;
 
 pub use budget::{Budget, BudgetPeriod, BudgetScope};
+pub use budget_meter::{BudgetAlert, BudgetExceeded, BudgetMeter, BudgetReservation, Window};
 pub use gcra::{Gcra, Refused};
+pub use jiff::tz::TimeZone;
 pub use ledger::{
     ChargedUsage, Dimension, LedgerEntry, LedgerError, LedgerFilter, LedgerOutcome, LedgerStore,
     LedgerSum,
@@ -18,6 +23,10 @@ pub use limiter::{
     Admission, LevelKind, LevelLimiter, LimitKind, LimitRefusal, RateStanding, admit, format_reset,
 };
 pub use limits::Limits;
+pub use money::{Nanos, NoAmount, divide_half_even, format_nanos};
+pub use price::{
+    Cost, DatedPrices, ExchangeRate, Price, PriceCatalogue, PriceError, PriceOverride, Vat,
+};
 pub use shared_rate::{EXCHANGE_NS, SharedRate};
 
 /// Whether `name` is the IANA name of a time zone.
