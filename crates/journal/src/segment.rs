@@ -1,0 +1,297 @@
+//! One file of the journal.
+//!
+//! The first 16 words are two copies of the header (magic, version, number, words of the file,
+//! salt, CRC-32 of these, two zeros); records follow. A segment is written under another name, with
+//! zeros over its whole length, and renamed when that is on the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+
+use crate::error::OpenError;
+use crate::map::Words;
+use crate::record::{self, Look, Record};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"llmpjrnl");
+const VERSION: u64 = 1;
+const COPY_WORDS: usize = 8;
+/// Words before the first record.
+pub(crate) const HEADER_WORDS: usize = 2 * COPY_WORDS;
+const SEALED: usize = 1 << (usize::BITS - 1);
+
+/// A mapped segment.
+pub(crate) struct Segment {
+    pub(crate) number: u32,
+    pub(crate) path: PathBuf,
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+    words: Words,
+    salt: u64,
+    /// First word that is not reserved; the top bit says that no more are.
+    tail: AtomicUsize,
+    /// Records before this word were there when the journal was opened: what is not a record there
+    /// never will be.
+    pub(crate) recovered_until: usize,
+    /// Open records in it.
+    pub(crate) open: AtomicU64,
+    /// Something was written since the last flush began.
+    dirty: AtomicBool,
+}
+
+/// A segment found at start, and whether its file is shorter than it was made.
+pub(crate) struct Found {
+    pub(crate) segment: Segment,
+    pub(crate) truncated: bool,
+}
+
+pub(crate) fn file_name(number: u32) -> String {
+    format!("{number:010}.seg")
+}
+
+/// The number of a segment by its file name; `None` for another file.
+pub(crate) fn number_of(name: &str) -> Option<u32> {
+    let number = name.strip_suffix(".seg")?.parse().ok()?;
+    (file_name(number) == name).then_some(number)
+}
+
+fn header(number: u32, words: usize, salt: u64) -> [u64; COPY_WORDS] {
+    let mut header = [MAGIC, VERSION, u64::from(number), words as u64, salt, 0, 0, 0];
+    header[5] = header_crc(&header);
+    header
+}
+
+fn header_crc(header: &[u64]) -> u64 {
+    let mut hasher = crc32fast::Hasher::new();
+    for value in header.iter().take(5) {
+        hasher.update(&value.to_le_bytes());
+    }
+    u64::from(hasher.finalize())
+}
+
+impl Segment {
+    /// Makes a segment of `words` words whose every byte has its place on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The file system refuses: `StorageFull` for one that is full.
+    pub(crate) fn create(dir: &Path, number: u32, words: usize, salt: u64) -> io::Result<Self> {
+        let path = dir.join(file_name(number));
+        let made = path.with_extension("tmp");
+        match Self::create_at(&made, &path, number, words, salt) {
+            Ok(segment) => Ok(segment),
+            Err(error) => {
+                // What was written would keep a full disk full.
+                let _ = fs::remove_file(&made);
+                Err(error)
+            }
+        }
+    }
+
+    fn create_at(
+        made: &Path,
+        path: &Path,
+        number: u32,
+        words: usize,
+        salt: u64,
+    ) -> io::Result<Self> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(made)?;
+        let copy: Vec<u8> =
+            header(number, words, salt).iter().flat_map(|value| value.to_le_bytes()).collect();
+        file.write_all(&copy)?;
+        file.write_all(&copy)?;
+        let zeros = vec![0_u8; 64 * 1024];
+        let mut left = words.saturating_sub(HEADER_WORDS).saturating_mul(8);
+        while left > 0 {
+            let piece = zeros.get(..left).unwrap_or(&zeros);
+            file.write_all(piece)?;
+            left -= piece.len();
+        }
+        file.sync_all()?;
+        let mapped = Words::map(&file, words)?;
+        fs::rename(made, path)?;
+        if let Some(dir) = path.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(Self {
+            number,
+            path: path.to_path_buf(),
+            bytes: words as u64 * 8,
+            words: mapped,
+            salt,
+            tail: AtomicUsize::new(HEADER_WORDS),
+            recovered_until: HEADER_WORDS,
+            open: AtomicU64::new(0),
+            dirty: AtomicBool::new(false),
+        })
+    }
+
+    /// Maps a segment that is there. `None`: it is too short to hold anything.
+    ///
+    /// # Errors
+    ///
+    /// It is not a segment, or of another version.
+    pub(crate) fn open(path: &Path, number: u32) -> Result<Option<Found>, OpenError> {
+        let io = |source| OpenError::Io { path: path.to_path_buf(), source };
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+        let bytes = file.metadata().map_err(io)?.len();
+        let there = usize::try_from(bytes / 8).unwrap_or(usize::MAX);
+        if there < HEADER_WORDS {
+            return Ok(None);
+        }
+        let mapped = Words::map(&file, there).map_err(io)?;
+        let (words, salt) = read_header(&mapped, path, number)?;
+        let truncated = there < words;
+        let end = words.min(there);
+        Ok(Some(Found {
+            segment: Self {
+                number,
+                path: path.to_path_buf(),
+                bytes,
+                salt,
+                tail: AtomicUsize::new(end | SEALED),
+                recovered_until: end,
+                open: AtomicU64::new(0),
+                dirty: AtomicBool::new(false),
+                words: mapped,
+            },
+            truncated,
+        }))
+    }
+
+    /// Goes on behind what was written before the journal was opened.
+    pub(crate) fn resume(&mut self, at: usize) {
+        self.recovered_until = at;
+        self.tail = AtomicUsize::new(at);
+    }
+
+    /// The word behind the last one that is not zero.
+    pub(crate) fn used(&self) -> usize {
+        let words = self.words.as_slice();
+        words.iter().rposition(|word| word.load(Ordering::Relaxed) != 0).map_or(0, |at| at + 1)
+    }
+
+    /// Words of the segment, header included.
+    pub(crate) fn len(&self) -> usize {
+        self.words.as_slice().len()
+    }
+
+    /// Where the next record would begin.
+    pub(crate) fn tail(&self) -> usize {
+        self.tail.load(Ordering::SeqCst) & !SEALED
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.tail.load(Ordering::SeqCst) & SEALED != 0
+    }
+
+    /// Nothing is reserved in it any more.
+    pub(crate) fn seal(&self) {
+        self.tail.fetch_or(SEALED, Ordering::SeqCst);
+    }
+
+    /// Takes `words` words, if `keep()` stay free behind them. `None`: there is no room.
+    pub(crate) fn reserve(&self, words: usize, keep: impl Fn() -> usize) -> Option<usize> {
+        let mut tail = self.tail.load(Ordering::SeqCst);
+        loop {
+            if tail & SEALED != 0 {
+                return None;
+            }
+            // Asked for again after each failed exchange: whoever took words may have made a
+            // promise before.
+            if tail.saturating_add(words).saturating_add(keep()) > self.len() {
+                return None;
+            }
+            let taken = self.tail.compare_exchange_weak(
+                tail,
+                tail + words,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
+            match taken {
+                Ok(at) => return Some(at),
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    /// The sequence of a record at `at`.
+    pub(crate) fn sequence(&self, at: usize) -> u64 {
+        (u64::from(self.number) << 32) | at as u64
+    }
+
+    /// Writes a record into reserved words.
+    pub(crate) fn write(&self, at: usize, kind: record::Kind, link: u64, payload: &[u8]) -> u64 {
+        let sequence = self.sequence(at);
+        let place = self.words.as_slice().get(at..).unwrap_or_default();
+        record::write(place, self.salt, sequence, kind, link, payload);
+        self.touch();
+        sequence
+    }
+
+    /// Changes a word of a record in place.
+    pub(crate) fn set(&self, at: usize, value: u64) {
+        record::store(self.words.as_slice(), at, value);
+        self.touch();
+    }
+
+    pub(crate) fn look(&self, at: usize) -> Look {
+        let place = self.words.as_slice().get(at..).unwrap_or_default();
+        record::look(place, self.salt, self.sequence(at))
+    }
+
+    /// The first record at or behind `at` and before `end`, with the place where it stands.
+    pub(crate) fn find(&self, at: usize, end: usize) -> Option<(usize, Record)> {
+        (at..end).find_map(|at| match self.look(at) {
+            Look::Record(record) => Some((at, record)),
+            Look::Empty | Look::Damaged => None,
+        })
+    }
+
+    /// Whether any word from `from` to `until` is not zero.
+    pub(crate) fn any(&self, from: usize, until: usize) -> bool {
+        let words = self.words.as_slice().get(from..until).unwrap_or_default();
+        words.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+    }
+
+    // Set after the write: a flush that clears it has seen the write, or the next one will. The
+    // fence keeps the processor from reading the flag before the write is seen by others.
+    fn touch(&self) {
+        fence(Ordering::SeqCst);
+        if !self.dirty.load(Ordering::Acquire) {
+            self.dirty.store(true, Ordering::Release);
+        }
+    }
+
+    /// Writes to the disk what changed since the last time.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        if !self.dirty.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.words.flush().inspect_err(|_| self.dirty.store(true, Ordering::Release))
+    }
+}
+
+fn read_header(mapped: &Words, path: &Path, number: u32) -> Result<(usize, u64), OpenError> {
+    let words = mapped.as_slice();
+    for copy in words.chunks(COPY_WORDS).take(2) {
+        let copy: Vec<u64> = (0..COPY_WORDS).map(|at| record::load(copy, at)).collect();
+        let &[MAGIC, version, of, length, salt, crc, ..] = copy.as_slice() else { continue };
+        if crc != header_crc(&copy) || of != u64::from(number) {
+            continue;
+        }
+        if version != VERSION {
+            let path = path.to_path_buf();
+            return Err(OpenError::Version { path, version, known: VERSION });
+        }
+        return Ok((usize::try_from(length).unwrap_or(usize::MAX), salt));
+    }
+    Err(OpenError::Foreign(path.to_path_buf()))
+}
