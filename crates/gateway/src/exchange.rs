@@ -24,7 +24,7 @@ pub(crate) struct Exchange {
     pub(crate) surface: Surface,
     pub(crate) request_id: String,
     pub(crate) started: Instant,
-    pub(crate) principal: Option<Arc<Principal>>,
+    pub(crate) principal: Option<Principal>,
     pub(crate) route: Option<Arc<Route>>,
     /// The deployment that serves it, or was last tried.
     pub(crate) deployment: Option<Arc<Deployment>>,
@@ -186,7 +186,7 @@ impl Exchange {
         tracing::info!(
             request_id = self.request_id,
             surface = self.surface.name(),
-            key = self.principal.as_ref().map(|principal| principal.name.as_str()),
+            key = self.principal.as_ref().map(|principal| principal.name()),
             gen_ai.request.model = self.route.as_ref().map(|route| route.name.as_str()),
             gen_ai.provider.name =
                 self.deployment.as_ref().map(|deployment| deployment.provider.name()),

@@ -7,7 +7,7 @@ use dialects::json::JsonWriter;
 use http::{HeaderMap, Response};
 
 use crate::gateway::Gateway;
-use crate::pipeline::presented_key;
+use crate::pipeline::identified;
 use crate::reply::{self, ReplyBody};
 use crate::snapshot::{Route, Snapshot};
 use crate::surface::Vendor;
@@ -43,11 +43,7 @@ fn find(
     headers: &HeaderMap,
     asked: Option<&str>,
 ) -> Result<Vec<Arc<Route>>, ApiError> {
-    let key = presented_key(headers)?;
-    let principal = snapshot.keys.identify(key).ok_or_else(|| {
-        ApiError::new(ErrorKind::Authentication, "the API key is not known here")
-            .with_code("invalid_api_key")
-    })?;
+    let principal = identified(snapshot, headers)?;
     let usable = snapshot.routes.values().filter(|route| principal.may_call(&route.name));
     let Some(asked) = asked else { return Ok(usable.cloned().collect()) };
     let name = percent_decoded(asked);

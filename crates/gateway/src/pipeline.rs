@@ -5,18 +5,20 @@
 //! so that it is counted and logged once whatever happened.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat::{ApiError, ErrorKind};
 use http::{HeaderMap, Response, header};
 use hyper::body::Body;
 use hyper::body::Incoming;
+use identity::{Presented, Principal};
 use telemetry::Stage;
 
 use crate::exchange::Exchange;
 use crate::receive::{Received, receive};
 use crate::reply::ReplyBody;
 use crate::requirements::Requirements;
-use crate::snapshot::{Deployment, Route};
+use crate::snapshot::{Deployment, Route, Snapshot};
 use crate::surface::Surface;
 use crate::worker::Worker;
 use crate::{codec, dispatch};
@@ -67,17 +69,27 @@ pub(crate) async fn serve_received(
 
 /// Whom the key stands for.
 pub(crate) fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), ApiError> {
-    let key = presented_key(headers)?;
-    let principal = exchange.snapshot.keys.identify(key).ok_or_else(|| {
-        ApiError::new(
-            ErrorKind::Authentication,
-            "the API key is not known here; check the key and that it was issued by this proxy",
-        )
-        .with_code("invalid_api_key")
-    })?;
-    exchange.principal = Some(Arc::clone(principal));
+    exchange.principal = Some(identified(&exchange.snapshot, headers)?);
     exchange.stage(Stage::identify);
     Ok(())
+}
+
+/// Whom the key in the headers stands for.
+pub(crate) fn identified(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Principal, ApiError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let presented = Presented {
+        key: presented_key(headers)?,
+        now_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+        address: None,
+    };
+    snapshot.keys.identify(None, &presented).map_err(|refusal| {
+        let kind = if refusal.is_authentication() {
+            ErrorKind::Authentication
+        } else {
+            ErrorKind::PermissionDenied
+        };
+        ApiError::new(kind, refusal.to_string()).with_code(refusal.code())
+    })
 }
 
 /// The key as OpenAI's, Anthropic's or Azure's SDK presents it.

@@ -3,14 +3,25 @@
 
 mod directory;
 mod key;
-mod permission;
+mod level;
+mod principal;
 mod resource;
+mod ring;
+mod role;
+mod rotation;
 mod secret;
+mod shards;
+mod view;
 
 pub use directory::{
     AdminEvent, DirectoryError, DirectoryStore, Expected, Record, RecordKind, Replay, Write,
 };
-pub use key::{KeyDigest, KeyRing, Principal};
-pub use permission::Permission;
+pub use key::KeyDigest;
+pub use level::{KeyEntry, LevelKind, TeamEntry, TenantEntry, UserEntry};
+pub use principal::{LevelLimits, Principal, Refusal, StaticKey, TokenCaller};
 pub use resource::{Policy, PreviousSecret, Role, Team, Tenant, Tier, User, VirtualKey};
-pub use secret::{KEY_PREFIX, NewKey, generate_id, generate_key};
+pub use ring::{KeyRing, Presented};
+pub use role::{Actor, Permission, permission_table, visible};
+pub use rotation::{Rotation, RotationPolicy};
+pub use secret::{NewKey, generate_id, generate_key, generate_ordered_id, is_well_formed_key};
+pub use view::{DirectoryView, Opaque, Unreadable};

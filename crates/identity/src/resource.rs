@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use chat::Residency;
 use ipnet::IpNet;
@@ -64,6 +65,40 @@ pub struct Policy {
     /// Limits of this level; each level has its own counters.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
+}
+
+impl Policy {
+    /// Whether this level lets the public model name be called.
+    #[must_use]
+    pub fn allows_model(&self, name: &str) -> bool {
+        allows(self.models.as_deref(), name)
+    }
+
+    /// Whether this level lets the provider serve.
+    #[must_use]
+    pub fn allows_provider(&self, name: &str) -> bool {
+        allows(self.providers.as_deref(), name)
+    }
+
+    /// Whether this level lets the surface be used.
+    #[must_use]
+    pub fn allows_surface(&self, name: &str) -> bool {
+        allows(self.surfaces.as_deref(), name)
+    }
+
+    /// Whether this level lets the address call; one that is not known only where all may. An
+    /// IPv4 address within IPv6 counts as IPv4.
+    #[must_use]
+    pub fn allows_address(&self, address: Option<IpAddr>) -> bool {
+        self.addresses.as_ref().is_none_or(|nets| {
+            let address = address.map(|address| address.to_canonical());
+            address.is_some_and(|address| nets.iter().any(|net| net.contains(&address)))
+        })
+    }
+}
+
+fn allows(list: Option<&[String]>, name: &str) -> bool {
+    list.is_none_or(|list| list.iter().any(|allowed| allowed == name))
 }
 
 fn is_default(limits: &Limits) -> bool {

@@ -9,7 +9,7 @@ use config::{Api, Config, ProviderKind, YandexApi};
 use gateway::server::{ConnectionLimits, ServerOptions, TlsFiles};
 use gateway::{AccessLog, BodyLimits, Deployment, DeploymentOptions, Route, Settings, Snapshot};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use identity::{KeyDigest, KeyRing, Principal};
+use identity::{KeyDigest, KeyRing, Policy, Role, StaticKey};
 use providers::kind::{self, Kind, OpenAiApis};
 use providers::{
     Credentials, GigaChatLogin, Http2, OriginOptions, Provider, ProviderSpec, ServiceAccountKey,
@@ -234,8 +234,9 @@ fn keys(config: &Config) -> Result<KeyRing, ComposeError> {
             (None, None) => None,
         };
         let digest = digest.ok_or_else(|| format!("the key `{}` cannot be read", key.name))?;
-        let principal = Principal { name: key.name.clone(), models: key.models.clone() };
-        if !ring.add(digest, principal) {
+        let policy = Policy { models: key.models.clone(), ..Policy::default() };
+        let fixed = StaticKey { name: key.name.clone(), role: Role::User, policy };
+        if !ring.add(digest, fixed) {
             return Err(format!("the key `{}` is the same as another; change one", key.name));
         }
     }
