@@ -44,7 +44,7 @@ pub struct Admin {
     pub standings: Arc<dyn Standings>,
     /// Milliseconds since 1970.
     pub clock: fn() -> i64,
-    /// 256 random bits.
+    /// 256 random bits from a cryptographic source.
     pub random: fn() -> [u8; 32],
     /// Called after every change, so that this process sees it at once.
     pub changed: Box<dyn Fn() + Send + Sync>,
@@ -96,8 +96,14 @@ impl Admin {
         (self.clock)()
     }
 
+    pub(crate) fn new_id(&self, prefix: &str) -> String {
+        let mut random = [0; 16];
+        random.copy_from_slice((self.random)().split_at(16).0);
+        identity::generate_id(prefix, random)
+    }
+
     pub(crate) fn may(actor: &Actor, permission: Permission) -> bool {
-        actor.role.may(permission, actor.tenant.is_none())
+        identity::Actor { tenant: actor.tenant.as_deref(), role: actor.role }.may(permission)
     }
 
     pub(crate) fn need(actor: &Actor, permission: Permission) -> Result<(), AdminError> {

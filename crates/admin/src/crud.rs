@@ -120,7 +120,7 @@ pub(crate) async fn create<R: Resource>(
         Err(replay) => replay,
     };
     refuse_server_set::<R>(&members)?;
-    let id = identity::generate_id(R::PREFIX, (admin.random)());
+    let id = admin.new_id(R::PREFIX);
     members.insert("id".to_owned(), json!(id));
     if let (Some(tenant), false) = (&actor.tenant, R::KIND == RecordKind::Tenant) {
         members.entry("tenant").or_insert_with(|| json!(tenant));

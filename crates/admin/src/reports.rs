@@ -198,7 +198,7 @@ pub(crate) async fn events(
     actor: Actor,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<Events>, AdminError> {
-    Admin::need(&actor, Permission::ReadEvents)?;
+    Admin::need(&actor, Permission::ReadAudit)?;
     let Query(query) = query.map_err(|error| AdminError::invalid("query", error.body_text()))?;
     let limit = query.limit.unwrap_or(100).clamp(1, 1000);
     let events = admin

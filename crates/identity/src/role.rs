@@ -73,6 +73,14 @@ const TABLE: [Row; 16] = {
     ]
 };
 
+impl Permission {
+    /// What it is, as it stands in the documents: "may not ...".
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        TABLE.iter().find(|row| row.0 == self).map_or("do that", |row| row.1)
+    }
+}
+
 impl Role {
     /// All roles, in the order of the table in the documents.
     pub const ALL: [Self; 5] =

@@ -1,0 +1,180 @@
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::AnyPool;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+
+use crate::migrations::migrate;
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Why a database cannot be used. No message holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Neither `sqlite://` nor `postgres://`.
+    #[error("the database must be sqlite://FILE or postgres://USER@HOST/NAME")]
+    Url,
+    /// A folder or file of SQLite that cannot be made.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which.
+        path: String,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+    /// A newer version of the program has been here.
+    #[error(
+        "the database was made by a newer llm-proxy (migration {name}); start that version, or \
+         restore a backup from before"
+    )]
+    NewerSchema {
+        /// The first migration that is not known.
+        name: String,
+    },
+    /// A migration is not the one that this program knows.
+    #[error("the database's migration {name} differs from this program's; it is not ours")]
+    ForeignSchema {
+        /// Which.
+        name: String,
+    },
+    /// The database refused, or cannot be reached.
+    #[error("the database is not available: {0}")]
+    Database(String),
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(explain(&error))
+    }
+}
+
+/// What the database said, without what could hold a secret.
+pub(crate) fn explain(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Configuration(_) => "its address cannot be read".to_owned(),
+        sqlx::Error::PoolTimedOut => "no connection in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// How a database is used.
+#[derive(Debug, Clone)]
+pub struct DatabaseOptions {
+    /// Most connections at a time (PostgreSQL; SQLite has one writer and needs few).
+    pub max_connections: u32,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        Self { max_connections: 10, connect_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// Everything that is kept for good. Cheap to clone; clones share the connections.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) pool: AnyPool,
+    pub(crate) engine: Engine,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Database").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens `sqlite://FILE` (made if it is not there, with its folder) or `postgres://...`, and
+    /// brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or its schema is not one that this program knows.
+    pub async fn open(url: &str, options: &DatabaseOptions) -> Result<Self, StorageError> {
+        sqlx::any::install_default_drivers();
+        let (engine, url) = if let Some(rest) = url.strip_prefix("sqlite:") {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            prepare_file(Path::new(path))?;
+            (Engine::Sqlite, format!("sqlite://{path}"))
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            (Engine::Postgres, url.to_owned())
+        } else {
+            return Err(StorageError::Url);
+        };
+        let connect = AnyConnectOptions::from_str(&url)?;
+        let on_connect = match engine {
+            // With WAL, NORMAL never damages the file; what a power failure may take back was not
+            // acknowledged in the journal, which is synced by itself.
+            Engine::Sqlite => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; \
+                 PRAGMA journal_size_limit = 67108864"
+            }
+            Engine::Postgres => {
+                "SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
+                 SET idle_in_transaction_session_timeout = '60s'"
+            }
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(match engine {
+                Engine::Sqlite => 4,
+                Engine::Postgres => options.max_connections,
+            })
+            .acquire_timeout(options.connect_timeout)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(on_connect).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(connect)
+            .await?;
+        migrate(&pool, engine).await?;
+        Ok(Self { pool, engine })
+    }
+
+    /// Whether it can be reached now.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn ping(&self) -> Result<(), StorageError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Makes the file of a database, readable to this user alone.
+fn prepare_file(path: &Path) -> Result<(), StorageError> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let fault = |path: &Path| {
+        let path = path.display().to_string();
+        move |reason| StorageError::File { path, reason }
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(fault(folder))?;
+    }
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(fault(path))?;
+    Ok(())
+}
