@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use serde::Serialize;
 use telemetry::Metrics;
+use tokio::sync::watch;
 
 use crate::snapshot::Snapshot;
 
@@ -12,6 +13,8 @@ use crate::snapshot::Snapshot;
 #[derive(Debug)]
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
+    /// Changes with each new snapshot.
+    published: watch::Sender<()>,
     metrics: Arc<Metrics>,
     draining: AtomicBool,
 }
@@ -33,6 +36,7 @@ impl Gateway {
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            published: watch::Sender::new(()),
             metrics,
             draining: AtomicBool::new(false),
         }
@@ -41,6 +45,12 @@ impl Gateway {
     /// Serves new requests by `snapshot`; requests in flight keep the one they began with.
     pub fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.published.send_replace(());
+    }
+
+    /// Tells of each snapshot that is published from now on.
+    pub(crate) fn published(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
     }
 
     /// The configuration in force.

@@ -169,6 +169,18 @@ impl Deployment {
 }
 
 impl Snapshot {
+    /// Each provider once, with the timeouts of one of its deployments.
+    pub(crate) fn providers(&self) -> Vec<(&Arc<Provider>, Timeouts)> {
+        let mut providers: Vec<(&Arc<Provider>, Timeouts)> = Vec::new();
+        for deployment in self.routes.values().flat_map(|route| &route.deployments) {
+            let provider = &deployment.provider;
+            if !providers.iter().any(|(known, _)| Arc::ptr_eq(known, provider)) {
+                providers.push((provider, deployment.timeouts));
+            }
+        }
+        providers
+    }
+
     /// Providers whose credentials cannot be had at the moment, and why.
     pub(crate) fn credential_faults(&self) -> BTreeMap<String, String> {
         let deployments = self.routes.values().flat_map(|route| &route.deployments);

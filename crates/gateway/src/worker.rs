@@ -1,12 +1,12 @@
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use chat::{ApiError, ErrorKind};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use providers::HttpClient;
+use providers::{HttpClient, Provider};
 use telemetry::Metrics;
 
 use crate::gateway::Gateway;
@@ -22,6 +22,8 @@ pub(crate) struct Worker {
     http: HttpClient,
 }
 
+/// Connections opened to a provider before there is a request for one.
+const WARM_CONNECTIONS: usize = 1;
 /// Longest request id of a caller that is taken over.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -40,6 +42,42 @@ impl Worker {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         self.gateway.metrics()
+    }
+
+    /// Opens a connection to each provider, now and to each new one that a reload brings, and gets
+    /// their tokens. Runs until the worker's runtime ends; a provider that cannot be reached is left
+    /// to the requests for it.
+    pub(crate) async fn keep_warm(self: Arc<Self>) {
+        let mut published = self.gateway.published();
+        // Weak: providers that a reload has removed must be able to go.
+        let mut warmed: Vec<Weak<Provider>> = Vec::new();
+        loop {
+            let snapshot = self.gateway.snapshot();
+            let mut current = Vec::new();
+            for (provider, timeouts) in snapshot.providers() {
+                let known = Arc::downgrade(provider);
+                if !warmed.iter().any(|seen| seen.ptr_eq(&known)) {
+                    let (provider, http) = (Arc::clone(provider), self.http.clone());
+                    tokio::spawn(async move {
+                        let warming = provider.warm(&http, WARM_CONNECTIONS, &timeouts);
+                        if let Err(error) = warming.await {
+                            let provider = provider.name();
+                            tracing::debug!(
+                                gen_ai.provider.name = provider,
+                                %error,
+                                "no connection could be opened ahead of requests"
+                            );
+                        }
+                    });
+                }
+                current.push(known);
+            }
+            drop(snapshot);
+            warmed = current;
+            if published.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Answers one request, whatever happens.

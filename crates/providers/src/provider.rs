@@ -223,6 +223,7 @@ impl Provider {
 
     /// Opens connections before there are requests for them: up to `connections`, for the worker
     /// whose `http` it is, or a single one where requests share it. Gets an access token, too.
+    /// Logs nothing: what fails here is tried again by the requests.
     ///
     /// # Errors
     /// When there is no connection or no token to be had.
@@ -232,7 +233,7 @@ impl Provider {
         connections: usize,
         timeouts: &Timeouts,
     ) -> Result<(), ApiError> {
-        self.credentials.current(http, timeouts).await?;
+        self.credentials.warm(http, timeouts).await?;
         let warming = http.warm(&self.origin, connections, timeouts.connect);
         warming.await.map_err(|error| self.unreachable(&error))
     }

@@ -165,6 +165,7 @@ fn start_worker(
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         runtime.block_on(async move {
             let worker = Arc::new(Worker::new(gateway));
+            tokio::spawn(Arc::clone(&worker).keep_warm());
             let server = connection::Server::new(worker, limits, tls, phase.clone(), counter);
             while let Some(socket) = incoming.recv().await {
                 server.serve(socket);

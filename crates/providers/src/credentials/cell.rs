@@ -49,6 +49,14 @@ struct Failure {
     error: SourceError,
 }
 
+/// Who wants a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Request,
+    /// Nobody yet: a failure hurts nobody and is not worth a warning.
+    Warming,
+}
+
 #[derive(Debug, Clone)]
 struct Token {
     header: HeaderValue,
@@ -95,6 +103,20 @@ impl CredentialCell {
             Self::Static(header) => Ok(Some(header.clone())),
             Self::Token(cell) => cell.current(http, timeouts).await.map(Some),
         }
+    }
+
+    /// Sees to it that there is a token before a request needs it. Does not log a failure.
+    pub(crate) async fn warm(
+        &self,
+        http: &HttpClient,
+        timeouts: &Timeouts,
+    ) -> Result<(), ApiError> {
+        let Self::Token(cell) = self else { return Ok(()) };
+        let holds = cell.token.load().as_ref().is_some_and(|token| token.holds(Instant::now()));
+        if !holds {
+            Box::pin(cell.fetch(http, timeouts, None, Caller::Warming)).await?;
+        }
+        Ok(())
     }
 
     /// The provider refused `used`. A new token, or `None` where there is nothing to renew.
@@ -159,11 +181,13 @@ impl TokenCell {
                 let cell = Arc::clone(self);
                 let (http, timeouts) = (http.clone(), *timeouts);
                 let seen = token.header.clone();
-                tokio::spawn(async move { cell.fetch(&http, &timeouts, Some(seen)).await });
+                tokio::spawn(async move {
+                    cell.fetch(&http, &timeouts, Some(seen), Caller::Request).await
+                });
             }
             return Ok(token.header.clone());
         }
-        Box::pin(self.fetch(http, timeouts, None)).await
+        Box::pin(self.fetch(http, timeouts, None, Caller::Request)).await
     }
 
     /// Fetches a token unless another has just done so. `renewing` is the one to be replaced
@@ -173,6 +197,7 @@ impl TokenCell {
         http: &HttpClient,
         timeouts: &Timeouts,
         renewing: Option<HeaderValue>,
+        caller: Caller,
     ) -> Result<HeaderValue, ApiError> {
         let _flight = self.flight.lock().await;
         let now = Instant::now();
@@ -202,11 +227,13 @@ impl TokenCell {
                 Ok(header)
             }
             Err(error) => {
-                tracing::warn!(
-                    gen_ai.provider.name = self.provider,
-                    %error,
-                    "no access token could be had"
-                );
+                if caller == Caller::Request {
+                    tracing::warn!(
+                        gen_ai.provider.name = self.provider,
+                        %error,
+                        "no access token could be had"
+                    );
+                }
                 let api_error = self.no_token(&error);
                 let mut last = self.last_failure.lock();
                 let pause = last.as_ref().map_or(FIRST_PAUSE, |failure| failure.pause * 2);
