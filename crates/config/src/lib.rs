@@ -11,6 +11,7 @@ mod effective;
 mod fault;
 mod reference;
 mod reload;
+mod secret;
 mod semantics;
 mod structure;
 mod syntax;
@@ -26,9 +27,10 @@ pub use effective::effective_yaml;
 pub use fault::{Fault, Faults};
 pub use reference::{reference_markdown, schema_json};
 pub use reload::{Fingerprint, restart_required};
+pub use secret::Secret;
 pub use types::{
     AccessLog, Api, Config, Deployment, Entra, Http2, Identity, LogFormat, Model, Provider,
-    ProviderKind, Residency, Secret, Server, StaticKey, Telemetry, TimeoutOverrides, Timeouts, Tls,
+    ProviderKind, Residency, Server, StaticKey, Telemetry, TimeoutOverrides, Timeouts, Tls,
     Unsupported, YandexApi,
 };
 

@@ -6,6 +6,7 @@ use crate::types::{Config, Tls};
 /// Keys whose change needs a restart, among those that differ between two configurations.
 #[must_use]
 pub fn restart_required(old: &Config, new: &Config) -> Vec<&'static str> {
+    let log_format = old.telemetry.log_format != new.telemetry.log_format;
     let (old, new) = (&old.server, &new.server);
     let differences = [
         ("server.listen", old.listen != new.listen),
@@ -20,6 +21,7 @@ pub fn restart_required(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.stream_buffer_bytes", old.stream_buffer_bytes != new.stream_buffer_bytes),
         ("server.drain_delay_s", old.drain_delay_s != new.drain_delay_s),
         ("server.drain_timeout_s", old.drain_timeout_s != new.drain_timeout_s),
+        ("telemetry.log_format", log_format),
     ];
     differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

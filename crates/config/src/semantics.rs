@@ -8,10 +8,10 @@ use std::path::Path;
 use crate::content::Content;
 use crate::document::Document;
 use crate::fault::{Fault, nearest};
+use crate::secret::Secret;
 use crate::syntax::{is_host, is_name, is_url};
 use crate::types::{
-    Config, Provider, ProviderKind, Secret, Server, Telemetry, TimeoutOverrides, Timeouts,
-    YandexApi,
+    Config, Provider, ProviderKind, Server, Telemetry, TimeoutOverrides, Timeouts, YandexApi,
 };
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];

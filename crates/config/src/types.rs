@@ -1,34 +1,10 @@
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-/// A text that is never shown: keys, passwords, tokens.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, for whoever must send it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("***")
-    }
-}
+use crate::secret::Secret;
 
 /// The configuration of llm-proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -473,7 +449,7 @@ pub struct StaticKey {
 pub struct Telemetry {
     /// `error`, `warn`, `info`, `debug` or `trace`, also by module (`info,gateway=debug`).
     pub log_level: String,
-    /// How a line looks.
+    /// How a line looks. Needs a restart.
     pub log_format: LogFormat,
     /// Which requests get a line. Prompts and answers are in none.
     pub access_log: AccessLog,

@@ -310,21 +310,31 @@ fn only_a_restart_changes_listeners() {
 #[test]
 fn keys_that_need_a_restart_are_those_that_say_so() {
     let schema: serde_json::Value = serde_json::from_str(&config::schema_json()).unwrap();
-    let properties = schema["$defs"]["Server"]["properties"].as_object().unwrap();
     let old = loaded(SOUND).config;
-    for (name, property) in properties {
-        let mut changed = serde_json::to_value(&old.server).unwrap();
-        changed[name] = match &changed[name] {
-            serde_json::Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
-            serde_json::Value::Bool(value) => (!value).into(),
-            serde_json::Value::String(_) => "127.0.0.1:1".into(),
-            _ => serde_json::json!({"certificate": "a", "key": "b"}),
-        };
-        let mut new = old.clone();
-        new.server = serde_json::from_value(changed).unwrap();
-        let says_so = property["description"].as_str().unwrap().contains("Needs a restart");
-        let noticed = !config::restart_required(&old, &new).is_empty();
-        assert_eq!(says_so || name == "tls", noticed, "server.{name}");
+    let whole = serde_json::to_value(&old).unwrap();
+    for (section, kind) in [("server", "Server"), ("telemetry", "Telemetry")] {
+        for (name, property) in schema["$defs"][kind]["properties"].as_object().unwrap() {
+            let mut changed = whole[section].clone();
+            changed[name] = match (name.as_str(), &changed[name]) {
+                ("log_format", _) => "text".into(),
+                ("access_log", _) => "off".into(),
+                (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() + 1).into(),
+                (_, serde_json::Value::Bool(value)) => (!value).into(),
+                (_, serde_json::Value::String(_)) => "127.0.0.1:1".into(),
+                _ => serde_json::json!({"certificate": "a", "key": "b"}),
+            };
+            let mut new = old.clone();
+            match section {
+                "server" => new.server = serde_json::from_value(changed).unwrap(),
+                _ => new.telemetry = serde_json::from_value(changed).unwrap(),
+            }
+            assert_ne!(new, old, "{section}.{name}");
+            let says_so = property["description"].as_str().unwrap().contains("Needs a restart");
+            let noticed = config::restart_required(&old, &new);
+            let expected = format!("{section}.{name}");
+            let wanted = if says_so || name == "tls" { vec![expected.as_str()] } else { vec![] };
+            assert_eq!(noticed, wanted);
+        }
     }
 }
 
