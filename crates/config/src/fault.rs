@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::PathBuf;
 
 /// One thing that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,13 +39,18 @@ fn write_visible(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result 
     })
 }
 
-/// All that is wrong with a configuration, in the order of the lines.
+/// All that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Faults(pub Vec<Fault>);
+pub struct Faults {
+    /// In the order of the lines.
+    pub faults: Vec<Fault>,
+    /// The files that were read, and those that could not be: what mends a fault may stand in any.
+    pub files: Vec<PathBuf>,
+}
 
 impl fmt::Display for Faults {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, fault) in self.0.iter().enumerate() {
+        for (number, fault) in self.faults.iter().enumerate() {
             if number > 0 {
                 writeln!(formatter)?;
             }

@@ -88,5 +88,5 @@ fn finish(mut document: Document) -> Result<Loaded, Faults> {
     }
     faults.sort();
     faults.dedup();
-    Err(Faults(faults))
+    Err(Faults { faults, files: document.files })
 }

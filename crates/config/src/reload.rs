@@ -42,12 +42,38 @@ impl Fingerprint {
     /// What `files` look like now.
     #[must_use]
     pub fn of(files: &[PathBuf]) -> Self {
-        let look = |file: &PathBuf| {
-            let metadata = file.metadata().ok()?;
-            Some((metadata.modified().ok()?, metadata.len(), inode(&metadata)))
-        };
         Self(files.iter().map(|file| (file.clone(), look(file))).collect())
     }
+
+    /// The same for `files`: those that it knows as they looked, others as they look now. A change
+    /// since the fingerprint was taken is still noticed.
+    #[must_use]
+    pub fn widened(&self, files: &[PathBuf]) -> Self {
+        let known = |file: &PathBuf| self.0.iter().find(|(known, _)| known == file);
+        let looks = files.iter().map(|file| match known(file) {
+            Some(known) => known.clone(),
+            None => (file.clone(), look(file)),
+        });
+        Self(looks.collect())
+    }
+
+    /// The same files as they look now.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(self.0.iter().map(|(file, _)| (file.clone(), look(file))).collect())
+    }
+
+    /// Whether a file looks otherwise now.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.0.iter().any(|(file, seen)| look(file) != *seen)
+    }
+}
+
+/// `None` for a file that is not there.
+fn look(file: &Path) -> Option<Look> {
+    let metadata = file.metadata().ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), inode(&metadata)))
 }
 
 #[cfg(unix)]

@@ -29,7 +29,7 @@ fn environment(name: &str) -> Option<String> {
 fn faults(text: &str) -> Vec<String> {
     match load_text("llm-proxy.yaml", text, &environment) {
         Ok(_) => Vec::new(),
-        Err(faults) => faults.0.iter().map(ToString::to_string).collect(),
+        Err(faults) => faults.faults.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -351,6 +351,32 @@ fn a_file_that_changes_has_another_fingerprint() {
     fs::write(folder.path().join("c.yaml"), "eno").unwrap();
     fs::rename(folder.path().join("c.yaml"), &files[0]).unwrap();
     assert_ne!(Fingerprint::of(&files), appeared);
+}
+
+#[test]
+fn faults_know_all_files_that_could_mend_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("main.yaml"), "include: [faulty.yaml, sound.yaml, absent.yaml]\n").unwrap();
+    fs::write(file("faulty.yaml"), "models: {").unwrap();
+    fs::write(file("sound.yaml"), "telemetry: {log_level: info}\n").unwrap();
+    let faults = load(&file("main.yaml")).unwrap_err();
+    let files = ["main.yaml", "faulty.yaml", "sound.yaml", "absent.yaml"].map(file);
+    assert_eq!(faults.files, files);
+}
+
+#[test]
+fn a_fingerprint_keeps_how_files_looked_that_it_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("a.yaml"), folder.path().join("b.yaml")];
+    fs::write(&files[0], "one").unwrap();
+    fs::write(&files[1], "two").unwrap();
+    let before = Fingerprint::of(&files[..1]);
+    fs::write(&files[0], "three").unwrap();
+    let both = before.widened(&files);
+    assert_ne!(both, Fingerprint::of(&files));
+    fs::write(&files[0], "four").unwrap();
+    assert_eq!(Fingerprint::of(&files[..1]).widened(&files), Fingerprint::of(&files));
 }
 
 #[test]

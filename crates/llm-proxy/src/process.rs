@@ -51,7 +51,9 @@ impl Process {
         let address = server.local_addr().map_err(text)?;
         let operations_address = operations.local_addr().map_err(text)?;
         tokio::spawn(gateway::serve_operations(operations, Arc::clone(&gateway)));
-        let reload = Reload { file, loaded, providers, metrics, gateway: Arc::clone(&gateway) };
+        let seen = Fingerprint::of(&loaded.files);
+        let gateway_again = Arc::clone(&gateway);
+        let reload = Reload { file, loaded, seen, providers, metrics, gateway: gateway_again };
         Ok(Self { server, gateway, tls, reload, address, operations: operations_address })
     }
 
@@ -89,7 +91,6 @@ async fn watch(
     tls: Option<TlsIdentity>,
     mut hangup: tokio::signal::unix::Signal,
 ) {
-    let mut seen = Fingerprint::of(&reload.loaded.files);
     let mut certificate = tls.as_ref().and_then(|tls| tls.modified().ok());
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -107,15 +108,8 @@ async fn watch(
                 }
             }
         }
-        let now = Fingerprint::of(&reload.loaded.files);
-        if asked || now != seen {
-            seen = now;
+        if asked || reload.seen.is_outdated() {
             reload.take();
-            seen = match Fingerprint::of(&reload.loaded.files) {
-                // A new include is watched from now on.
-                files if files != seen => files,
-                _ => seen,
-            };
         }
     }
 }
@@ -124,6 +118,8 @@ async fn watch(
 struct Reload {
     file: PathBuf,
     loaded: Loaded,
+    /// How the files looked before they were read the last time.
+    seen: Fingerprint,
     providers: RunningProviders,
     metrics: Arc<Metrics>,
     gateway: Arc<Gateway>,
@@ -153,7 +149,19 @@ impl Reload {
     }
 
     fn try_take(&mut self, file: &Path) -> Result<(), String> {
-        let loaded = config::load(file).map_err(|faults| faults.to_string())?;
+        let mut files = self.loaded.files.clone();
+        let before = self.seen.again();
+        let read = config::load(file);
+        // Where the new configuration is refused, what mends it may stand in a file that only the
+        // new one includes, and what was read before may come back.
+        files.extend_from_slice(match &read {
+            Ok(loaded) => &loaded.files,
+            Err(faults) => &faults.files,
+        });
+        files.sort();
+        files.dedup();
+        self.seen = before.widened(&files);
+        let loaded = read.map_err(|faults| faults.to_string())?;
         let fixed = config::restart_required(&self.loaded.config, &loaded.config);
         if !fixed.is_empty() {
             return Err(format!("{} can change only with a restart", fixed.join(", ")));
@@ -164,6 +172,7 @@ impl Reload {
             .map_err(|error| format!("telemetry.log_level: {error}"))?;
         self.gateway.publish(snapshot);
         self.providers = providers;
+        self.seen = self.seen.widened(&loaded.files);
         self.loaded = loaded;
         Ok(())
     }
@@ -186,4 +195,53 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const MAIN: &str = r#"
+server: {listen: "127.0.0.1:0", ops_listen: "127.0.0.1:0", workers: 1}
+providers: {local: {kind: vllm, base_url: "http://127.0.0.1:1/v1"}}
+models: [{name: first, deployments: [{provider: local, model: m}]}]
+identity: {static_keys: [{name: dev, key: sk-for-tests}]}
+"#;
+    const MORE: &str = "models: [{name: second, deployments: [{provider: local, model: m}]}]\n";
+
+    #[tokio::test]
+    async fn mending_a_file_that_a_refused_configuration_includes_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("main.yaml");
+        let more = folder.path().join("more.yaml");
+        fs::write(&main, MAIN).unwrap();
+        let loaded = config::load(&main).unwrap();
+        let mut reload = Process::start(loaded, main.clone()).await.unwrap().reload;
+        assert!(!reload.seen.is_outdated());
+
+        fs::write(&main, format!("include: [more.yaml]\n{MAIN}")).unwrap();
+        assert!(reload.seen.is_outdated());
+        reload.take();
+        assert!(!reload.seen.is_outdated());
+        fs::write(&more, "models: {").unwrap();
+        assert!(reload.seen.is_outdated(), "a file that was missing");
+        reload.take();
+        assert!(!reload.seen.is_outdated());
+        fs::write(&more, format!("{MORE}server: {{max_connections: 7}}")).unwrap();
+        assert!(reload.seen.is_outdated(), "a file with a fault");
+        reload.take();
+        assert!(!reload.seen.is_outdated());
+        assert!(!reload.gateway.snapshot().routes.contains_key("second"));
+        fs::write(&more, MORE).unwrap();
+        assert!(reload.seen.is_outdated(), "a file that needed a restart");
+        reload.take();
+        assert!(reload.gateway.snapshot().routes.contains_key("second"));
+
+        fs::write(&main, MAIN).unwrap();
+        reload.take();
+        fs::write(&more, "no longer looked at").unwrap();
+        assert!(!reload.seen.is_outdated());
+    }
 }

@@ -18,7 +18,7 @@ pub(super) fn run(file: &Path, effective: bool, json: bool) -> Result<(), Failur
         }
         Err(faults) if json => {
             let list: Vec<_> = faults
-                .0
+                .faults
                 .iter()
                 .map(|fault| {
                     serde_json::json!({
