@@ -148,7 +148,7 @@ fn provider_kind(config: &config::Provider) -> Result<Box<dyn Kind>, ComposeErro
             entra: config.entra.is_some(),
         }),
         ProviderKind::Anthropic => Box::new(kind::Anthropic {
-            version: header(config.version.as_deref().unwrap_or("2023-06-01"))?,
+            version: header(config.resolved_version())?,
             beta: config.beta.as_deref().map(header).transpose()?,
         }),
         ProviderKind::GigaChat => Box::new(kind::GigaChat),
@@ -298,4 +298,27 @@ pub(crate) fn tls_files(config: &Config) -> Option<TlsFiles> {
         key: tls.key.clone(),
         allow_tls12: tls.allow_tls12,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anthropic_is_asked_in_the_version_that_the_configuration_resolves_to() {
+        for (given, expected) in [("", None), ("version: \"2099-01-01\", ", Some("2099-01-01"))] {
+            let text = format!("{{{given}kind: anthropic, api_key: sk-for-tests}}");
+            let text = format!(
+                "providers: {{a: {text}}}\n\
+                 models: [{{name: m, deployments: [{{provider: a, model: m}}]}}]\n\
+                 identity: {{static_keys: [{{name: dev, key: sk-for-tests}}]}}\n"
+            );
+            let config = config::load_text("x.yaml", &text, &|_| None).unwrap().config;
+            let provider = &config.providers["a"];
+            let mut headers = HeaderMap::new();
+            provider_kind(provider).unwrap().static_headers(&mut headers);
+            assert_eq!(headers["anthropic-version"], provider.resolved_version());
+            assert!(expected.is_none_or(|expected| headers["anthropic-version"] == expected));
+        }
+    }
 }
