@@ -1,5 +1,5 @@
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chat::{ApiError, ErrorKind, ResponseFormat, StreamEvent};
 use serde::Deserialize;
@@ -235,10 +235,50 @@ pub(crate) fn interrupted() -> ApiError {
         .with_code("stream_interrupted")
 }
 
-/// Reads the value of a `Retry-After` header in its seconds form (RFC 9110, 10.2.3), fractions
-/// allowed; the date form needs a clock and is read by the caller.
+/// Reads the value of a `Retry-After` header (RFC 9110, 10.2.3): seconds, fractions allowed, or a
+/// date in any of the three forms of RFC 9110, 5.6.7, as the time from `now` to it. A date that has
+/// passed is zero. `None` for what is neither, and for seconds below zero or beyond what a
+/// `Duration` holds.
 #[must_use]
-pub fn retry_after_seconds(value: &str) -> Option<Duration> {
-    let seconds: f64 = value.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::retry_after;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        // 1994-11-06 08:49:37, the date of RFC 9110, 5.6.7.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (value, expected) in [
+            ("3", Some(3.0)),
+            (" 0.5 ", Some(0.5)),
+            ("0", Some(0.0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(0.0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60.0)),
+            ("Sunday, 06-Nov-94 08:49:47 GMT", Some(10.0)),
+            ("Sun Nov  6 09:49:37 1994", Some(3600.0)),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", Some(0.0)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0.0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(252_618_189_022.0)),
+            ("-1", None),
+            ("1e300", None),
+            ("NaN", None),
+            ("", None),
+            ("later", None),
+            ("Sun, 06 Nov 1994 08:50:37 MSK", None),
+            ("Sun, 31 Feb 1994 08:50:37 GMT", None),
+        ] {
+            assert_eq!(retry_after(value, now), expected.map(Duration::from_secs_f64), "{value}");
+        }
+    }
 }

@@ -23,6 +23,6 @@ pub mod yandexgpt;
 
 pub use conversion::{
     Adaptation, AnswerContext, EncodedError, EncodedRequest, StreamDecode, StreamEncode, Target,
-    Unsupported, decode_json, retry_after_seconds,
+    Unsupported, decode_json, retry_after,
 };
 pub use stop_cutter::StopCutter;

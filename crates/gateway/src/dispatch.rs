@@ -2,7 +2,7 @@
 //! dialect, whole or streamed.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use chat::{ApiError, ChatResponse, ErrorKind, ResponseFormat};
@@ -377,7 +377,7 @@ pub(crate) async fn provider_error(
         .headers
         .get(http::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok())
-        .and_then(dialects::retry_after_seconds);
+        .and_then(|value| dialects::retry_after(value, SystemTime::now()));
     let body = collect(answer.body, MAX_ERROR_BYTES).await.unwrap_or_default();
     let format = deployment.provider.wire_format(operation);
     codec::decode_error(format, status, &body, retry_after)
