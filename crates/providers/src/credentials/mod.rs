@@ -2,6 +2,7 @@
 //! expire and shared by all workers.
 
 mod cell;
+mod rfc3339;
 mod source;
 
 use std::fmt;

@@ -13,7 +13,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use serde::Deserialize;
 
-use super::CredentialError;
+use super::{CredentialError, rfc3339};
 use crate::http::{HttpClient, Origin, OriginOptions, Outgoing, Segments};
 use crate::provider::Timeouts;
 
@@ -21,8 +21,8 @@ use crate::provider::Timeouts;
 const YANDEX_AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// Longest life that Yandex grants a JWT.
 const YANDEX_JWT_LIFE: Duration = Duration::from_secs(3600);
-/// Life of a token whose service does not say in seconds: Yandex's live up to 12 hours, and asking
-/// for a new one each hour is advised.
+/// Life of a token whose service does not say readably how long it lives: Yandex's live up to 12
+/// hours, and asking for a new one each hour is advised.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 
 /// Where tokens come from. All hold secrets and show none.
@@ -275,6 +275,9 @@ struct GrantBody {
     /// Seconds (GigaChat's `exp`) or milliseconds (its `expires_at`) since 1970.
     #[serde(alias = "exp", alias = "expires_at")]
     expires: Option<u64>,
+    /// A moment (RFC 3339): Yandex. Of any type, so that one that cannot be read costs no token.
+    #[serde(rename = "expiresAt")]
+    expires_at: Option<serde_json::Value>,
     /// Seconds from now (OAuth 2.0, RFC 6749, 5.1).
     expires_in: Option<u64>,
 }
@@ -288,6 +291,8 @@ fn read_grant(body: &[u8], now: SystemTime) -> Result<Grant, SourceError> {
         .token
         .filter(|token| !token.is_empty())
         .ok_or(SourceError::Unexpected("no token in it"))?;
+    let said = grant.expires_at.as_ref().and_then(serde_json::Value::as_str);
+    let said = said.and_then(rfc3339::parse);
     let life = match (grant.expires, grant.expires_in) {
         (_, Some(seconds)) => Duration::from_secs(seconds),
         (Some(moment), None) => {
@@ -298,7 +303,9 @@ fn read_grant(body: &[u8], now: SystemTime) -> Result<Grant, SourceError> {
             };
             moment.saturating_sub(now.duration_since(UNIX_EPOCH).unwrap_or_default())
         }
-        (None, None) => DEFAULT_LIFE,
+        (None, None) => {
+            said.map_or(DEFAULT_LIFE, |moment| moment.duration_since(now).unwrap_or_default())
+        }
     };
     if life.is_zero() {
         return Err(SourceError::Unexpected(
@@ -376,12 +383,19 @@ mod tests {
             (r#"{"access_token":"t","expires_at":1700001800000}"#, 1800),
             (r#"{"tok":"t","exp":1700001800}"#, 1800),
             (r#"{"access_token":"t","expires_in":3599,"token_type":"Bearer"}"#, 3599),
-            (r#"{"iamToken":"t","expiresAt":"2026-11-24T00:00:00.123456789Z"}"#, 3600),
+            (r#"{"iamToken":"t","expiresAt":"2023-11-15T10:13:20.123456789Z"}"#, 12 * 3600),
+            (r#"{"iamToken":"t","expiresAt":"2023-11-14T22:20:00Z"}"#, 400),
+            (r#"{"iamToken":"t","expiresAt":"2026-11-24T00:00:00Z"}"#, 7 * 24 * 3600),
+            (r#"{"iamToken":"t","expiresAt":"tomorrow"}"#, 3600),
+            (r#"{"iamToken":"t","expiresAt":1700001800}"#, 3600),
+            (r#"{"iamToken":"t","expiresAt":null}"#, 3600),
+            (r#"{"iamToken":"t"}"#, 3600),
         ] {
             let grant = read_grant(body.as_bytes(), now).ok().unwrap();
             assert_eq!((grant.token.as_str(), grant.life.as_secs()), ("t", seconds), "{body}");
         }
-        for body in ["{}", "[]", r#"{"tok":"","exp":1}"#, r#"{"tok":"t","exp":1}"#] {
+        let past = r#"{"iamToken":"t","expiresAt":"2023-11-14T22:13:20Z"}"#;
+        for body in ["{}", "[]", r#"{"tok":"","exp":1}"#, r#"{"tok":"t","exp":1}"#, past] {
             assert!(read_grant(body.as_bytes(), now).is_err(), "{body}");
         }
     }
