@@ -9,7 +9,7 @@ use crate::content::Content;
 use crate::document::Document;
 use crate::fault::{Fault, nearest};
 use crate::secret::Secret;
-use crate::syntax::{is_host, is_name, is_url};
+use crate::syntax::{is_host, is_name, is_proxy, is_url};
 use crate::types::{
     Config, Provider, ProviderKind, Server, Telemetry, TimeoutOverrides, Timeouts, YandexApi,
 };
@@ -187,6 +187,12 @@ impl Checker<'_> {
         }
         if let Some(entra) = &provider.entra {
             self.url(&format!("{path}.entra.token_url"), &entra.token_url);
+        }
+        if provider.egress_proxy.as_ref().is_some_and(|proxy| !is_proxy(proxy.expose())) {
+            self.fault(
+                &format!("{path}.egress_proxy"),
+                "must be http://host:port or http://user:password@host:port, without a path",
+            );
         }
         for (number, host) in provider.image_hosts.iter().enumerate() {
             if !is_host(host) {

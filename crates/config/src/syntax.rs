@@ -15,6 +15,20 @@ pub(crate) fn is_url(text: &str) -> bool {
         }
 }
 
+/// Whether a text is an address of an HTTP proxy: with a port, and with or without a user.
+pub(crate) fn is_proxy(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("http://") else { return false };
+    // The rest must be sound without the user, and the whole with it.
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let sound = |uri: Uri| {
+        uri.path() == "/"
+            && uri.query().is_none()
+            && uri.authority().is_some_and(|authority| authority.port().is_some())
+    };
+    is_url(&format!("http://{place}")) && !place.contains('#') && text.parse().is_ok_and(sound)
+}
+
 /// Whether a text is a host alone, as it stands in a URL: a name, or an IP address, that of
 /// version 6 in brackets.
 pub(crate) fn is_host(text: &str) -> bool {
@@ -61,6 +75,36 @@ mod tests {
             "http://хост",
         ] {
             assert!(!is_url(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn proxies_have_a_port_and_may_have_a_user() {
+        for sound in [
+            "http://proxy:3128",
+            "http://10.0.0.1:80/",
+            "http://[::1]:8080",
+            "http://user:a%40b@proxy:3128",
+            "http://user@proxy:3128",
+        ] {
+            assert!(is_proxy(sound), "{sound}");
+        }
+        for wrong in [
+            "",
+            "proxy:3128",
+            "http://proxy",
+            "http://user:word@proxy",
+            "http://user:word@:3128",
+            "http://proxy:0",
+            "http://proxy:99999",
+            "https://proxy:3128",
+            "socks5://proxy:3128",
+            "http://proxy:3128/path",
+            "http://proxy:3128?q",
+            "http://proxy:3128#f",
+            "http://us er:word@proxy:3128",
+        ] {
+            assert!(!is_proxy(wrong), "{wrong}");
         }
     }
 

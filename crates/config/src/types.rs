@@ -281,6 +281,9 @@ pub struct Provider {
     pub client_certificate: Option<PathBuf>,
     /// Key of the client certificate, PEM.
     pub client_key: Option<PathBuf>,
+    /// HTTP proxy through which it and its token service are reached, by CONNECT:
+    /// `http://user:password@host:port`, or without user.
+    pub egress_proxy: Option<Secret>,
     /// When HTTP/2 is spoken.
     #[serde(default)]
     pub http2: Http2,

@@ -380,6 +380,22 @@ fn a_fingerprint_keeps_how_files_looked_that_it_knows() {
 }
 
 #[test]
+fn proxies_are_secrets_and_must_be_addresses() {
+    let given = |proxy: &str| {
+        SOUND.replace("kind: vllm,", &format!("kind: vllm, egress_proxy: \"{proxy}\","))
+    };
+    let config = loaded(&given("http://user:${DEV_KEY}@proxy:3128")).config;
+    let proxy = config.providers["local"].egress_proxy.as_ref().unwrap();
+    assert_eq!(proxy.expose(), "http://user:sk-very-secret@proxy:3128");
+    let shown = format!("{config:?}\n{}", config::effective_yaml(&config));
+    assert!(!shown.contains("very-secret"), "{shown}");
+    let found = faults(&given("https://user:${DEV_KEY}@proxy:3128"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains("providers.local.egress_proxy: must be http://host:port"));
+    assert!(!found[0].contains("very-secret"), "{found:#?}");
+}
+
+#[test]
 fn a_deployment_waits_as_its_provider_does_but_where_it_says_otherwise() {
     let text = SOUND
         .replace("kind: vllm,", "kind: vllm, timeouts: {connect_ms: 7, idle_ms: 8},")

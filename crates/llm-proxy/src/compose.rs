@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use identity::{KeyDigest, KeyRing, Policy, Role, StaticKey};
 use providers::kind::{self, Kind, OpenAiApis};
 use providers::{
-    Credentials, GigaChatLogin, Http2, OriginOptions, Provider, ProviderSpec, ServiceAccountKey,
-    Timeouts, TokenSource,
+    Credentials, EgressProxy, GigaChatLogin, Http2, OriginOptions, Provider, ProviderSpec,
+    ServiceAccountKey, Timeouts, TokenSource,
 };
 use telemetry::Metrics;
 
@@ -132,6 +132,12 @@ fn provider(name: &str, config: &config::Provider) -> Result<Provider, ComposeEr
             },
             ca_bundle: config.ca_bundle.clone(),
             client_certificate: config.client_certificate.clone().zip(config.client_key.clone()),
+            egress_proxy: config
+                .egress_proxy
+                .as_ref()
+                .map(|proxy| EgressProxy::parse(proxy.expose()))
+                .transpose()
+                .map_err(|error| format!("egress_proxy: {error}"))?,
             max_idle: config.max_idle_connections,
             idle_timeout: Duration::from_secs(config.idle_connection_s),
         },
@@ -304,21 +310,44 @@ pub(crate) fn tls_files(config: &Config) -> Option<TlsFiles> {
 mod tests {
     use super::*;
 
+    fn loaded(provider: &str) -> Config {
+        let text = format!(
+            "providers: {{a: {{{provider}}}}}\n\
+             models: [{{name: m, deployments: [{{provider: a, model: m}}]}}]\n\
+             identity: {{static_keys: [{{name: dev, key: sk-for-tests}}]}}\n"
+        );
+        config::load_text("x.yaml", &text, &|_| None).unwrap().config
+    }
+
     #[test]
     fn anthropic_is_asked_in_the_version_that_the_configuration_resolves_to() {
-        for (given, expected) in [("", None), ("version: \"2099-01-01\", ", Some("2099-01-01"))] {
-            let text = format!("{{{given}kind: anthropic, api_key: sk-for-tests}}");
-            let text = format!(
-                "providers: {{a: {text}}}\n\
-                 models: [{{name: m, deployments: [{{provider: a, model: m}}]}}]\n\
-                 identity: {{static_keys: [{{name: dev, key: sk-for-tests}}]}}\n"
-            );
-            let config = config::load_text("x.yaml", &text, &|_| None).unwrap().config;
+        for given in ["", "version: \"2099-01-01\", "] {
+            let config = loaded(&format!("{given}kind: anthropic, api_key: sk-for-tests"));
             let provider = &config.providers["a"];
             let mut headers = HeaderMap::new();
             provider_kind(provider).unwrap().static_headers(&mut headers);
             assert_eq!(headers["anthropic-version"], provider.resolved_version());
-            assert!(expected.is_none_or(|expected| headers["anthropic-version"] == expected));
+            assert_eq!(headers["anthropic-version"] == "2099-01-01", !given.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn a_provider_behind_a_proxy_is_reached_through_it() {
+        let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = proxy.local_addr().unwrap();
+        let config = loaded(&format!(
+            "kind: vllm, base_url: \"http://m.invalid/v1\", egress_proxy: \"http://{address}\""
+        ));
+        let provider = provider("a", &config.providers["a"]).unwrap();
+        let http = providers::HttpClient::new();
+        let timeouts = Timeouts::default();
+        let refuse = async {
+            let (stream, _) = proxy.accept().await.unwrap();
+            stream.writable().await.unwrap();
+            stream.try_write(b"HTTP/1.1 418 No\r\n\r\n").unwrap();
+            stream
+        };
+        let (warmed, _stream) = tokio::join!(provider.warm(&http, 1, &timeouts), refuse);
+        assert!(warmed.unwrap_err().message.contains("status 418"));
     }
 }

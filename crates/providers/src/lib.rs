@@ -10,7 +10,10 @@ mod images;
 pub mod kind;
 mod provider;
 
-pub use self::http::{Answer, AnswerBody, Http2, HttpClient, Origin, OriginError, OriginOptions};
+pub use self::http::{
+    Answer, AnswerBody, EgressProxy, EgressProxyError, Http2, HttpClient, Origin, OriginError,
+    OriginOptions,
+};
 pub use credentials::{
     CredentialError, Credentials, GigaChatLogin, ServiceAccountKey, TokenSource,
 };

@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::egress::EgressProxy;
+
 /// When HTTP/2 is spoken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Http2 {
@@ -40,6 +42,8 @@ pub struct OriginOptions {
     pub ca_bundle: Option<PathBuf>,
     /// The client's own certificate chain and key (PEM), where the provider wants one.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The proxy that connections go through; the host's name is looked up there.
+    pub egress_proxy: Option<EgressProxy>,
     /// Connections kept open without a request, for each worker.
     pub max_idle: usize,
     /// How long they are kept.
@@ -156,7 +160,10 @@ impl Origin {
 
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> io::Result<Transport> {
-        let stream = self.connect_tcp().await?;
+        let stream = match &self.options.egress_proxy {
+            None => connect_tcp(self.addresses().await?).await?,
+            Some(proxy) => self.connect_through(proxy).await?,
+        };
         stream.set_nodelay(true)?;
         match &self.tls {
             None => Ok(Transport::Plain(stream)),
@@ -167,34 +174,46 @@ impl Origin {
         }
     }
 
-    /// Tries the addresses of the host in turn; one that does not answer holds up the next by a
-    /// quarter of a second (after RFC 8305).
-    async fn connect_tcp(&self) -> io::Result<TcpStream> {
-        const HEAD_START: Duration = Duration::from_millis(250);
-        let addresses = self.addresses().await?;
-        let mut attempts = tokio::task::JoinSet::new();
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        let mut rest = addresses.into_iter();
-        if let Some(only) = rest.next() {
-            if rest.len() == 0 {
-                return TcpStream::connect(only).await;
-            }
-            attempts.spawn(TcpStream::connect(only));
+    /// Opens a connection that a proxy passes on.
+    async fn connect_through(&self, proxy: &EgressProxy) -> io::Result<TcpStream> {
+        let connecting = async {
+            let addresses = tokio::net::lookup_host((proxy.host.as_str(), proxy.port)).await?;
+            connect_tcp(addresses.collect()).await
+        };
+        let mut stream = connecting.await.map_err(|error| proxy.unreachable(error))?;
+        // As it stands in the URL: with brackets, where there are some.
+        let target = format!("{}:{}", self.authority.host(), self.port);
+        proxy.tunnel(&mut stream, &target).await?;
+        Ok(stream)
+    }
+}
+
+/// Tries the addresses of a host in turn; one that does not answer holds up the next by a
+/// quarter of a second (after RFC 8305).
+async fn connect_tcp(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    const HEAD_START: Duration = Duration::from_millis(250);
+    let mut attempts = tokio::task::JoinSet::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let mut rest = addresses.into_iter();
+    if let Some(only) = rest.next() {
+        if rest.len() == 0 {
+            return TcpStream::connect(only).await;
         }
-        loop {
-            let finished = tokio::time::timeout(HEAD_START, attempts.join_next()).await;
-            match finished {
-                Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
-                Ok(Some(Ok(Err(error)))) => last = error,
-                Ok(Some(Err(_)) | None) | Err(_) => {}
+        attempts.spawn(TcpStream::connect(only));
+    }
+    loop {
+        let finished = tokio::time::timeout(HEAD_START, attempts.join_next()).await;
+        match finished {
+            Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+            Ok(Some(Ok(Err(error)))) => last = error,
+            Ok(Some(Err(_)) | None) | Err(_) => {}
+        }
+        match rest.next() {
+            Some(address) => {
+                attempts.spawn(TcpStream::connect(address));
             }
-            match rest.next() {
-                Some(address) => {
-                    attempts.spawn(TcpStream::connect(address));
-                }
-                None if attempts.is_empty() => return Err(last),
-                None => {}
-            }
+            None if attempts.is_empty() => return Err(last),
+            None => {}
         }
     }
 }

@@ -4,12 +4,14 @@ mod answer;
 mod body;
 mod client;
 mod connect;
+mod egress;
 mod exclusive;
 mod pool;
 
 pub use answer::{Answer, AnswerBody};
 pub use client::HttpClient;
 pub use connect::{Http2, Origin, OriginError, OriginOptions};
+pub use egress::{EgressProxy, EgressProxyError};
 
 pub(crate) use body::Segments;
 pub(crate) use client::{Outgoing, SendError};
