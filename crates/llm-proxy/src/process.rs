@@ -201,6 +201,9 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, String> {
 mod tests {
     use std::fs;
 
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
     use super::*;
 
     const MAIN: &str = r#"
@@ -210,6 +213,61 @@ models: [{name: first, deployments: [{provider: local, model: m}]}]
 identity: {static_keys: [{name: dev, key: sk-for-tests}]}
 "#;
     const MORE: &str = "models: [{name: second, deployments: [{provider: local, model: m}]}]\n";
+
+    /// A connection on which a request has begun whose body goes on after `sent`.
+    async fn begun(address: std::net::SocketAddr, framing: &str, sent: &str) -> TcpStream {
+        let mut caller = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\
+             authorization: Bearer sk-for-tests\r\n{framing}\r\n\r\n{sent}"
+        );
+        caller.write_all(head.as_bytes()).await.unwrap();
+        caller
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_within_the_configured_time_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("main.yaml");
+        fs::write(&main, MAIN.replace("workers: 1", "workers: 1, body_read_timeout_ms: 150"))
+            .unwrap();
+        let process = Process::start(config::load(&main).unwrap(), main).await.unwrap();
+        let address = process.address;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = tokio::spawn(process.server.run(async {
+            _ = stopped.await;
+        }));
+        let silent = begun(address, "content-length: 100", "{").await;
+        let unfinished = begun(address, "transfer-encoding: chunked", "1\r\n{\r\n").await;
+        let nothing = begun(address, "content-length: 2", "").await;
+        for mut caller in [silent, unfinished, nothing] {
+            assert_refused(&mut caller).await;
+        }
+        // The time is for the whole body: bytes that still come do not lengthen it.
+        let trickling = begun(address, "content-length: 100000", "{").await;
+        let (mut reading, mut writing) = trickling.into_split();
+        let trickle = tokio::spawn(async move {
+            while writing.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert_refused(&mut reading).await;
+        trickle.abort();
+        stop.send(()).unwrap();
+        assert!(serving.await.unwrap());
+    }
+
+    async fn assert_refused(caller: &mut (impl AsyncRead + Unpin)) {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let read = caller.read_buf(&mut answer);
+            let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+            assert_ne!(read.expect("an answer").unwrap(), 0);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains(r#""code":"request_timeout""#), "{answer}");
+    }
 
     #[tokio::test]
     async fn mending_a_file_that_a_refused_configuration_includes_is_noticed() {

@@ -233,6 +233,40 @@ async fn an_answer_that_trickles_on_meets_the_total_limit() {
     assert!(body.next().await.is_none());
 }
 
+async fn fails_to_connect_in_time(base: &str) {
+    let provider = provider(base, Credentials::None, OriginOptions::new());
+    let timeouts = Timeouts { connect: Duration::from_millis(100), ..Timeouts::default() };
+    let error = send(&provider, &HttpClient::new(), "{}".into(), &timeouts).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::BadGateway);
+    assert_eq!(error.code.as_deref(), Some("provider_unreachable"));
+    assert!(error.message.contains("no connection within 100ms"), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_takes_no_connection_meets_the_connect_timeout() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+    {
+        waiting.push(connected.unwrap());
+        assert!(waiting.len() < 100, "the backlog is never full");
+    }
+    fails_to_connect_in_time(&format!("http://{address}")).await;
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_to_tls_meets_the_connect_timeout() {
+    let address = serve(|mut stream, _| async move {
+        _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    })
+    .await;
+    fails_to_connect_in_time(&format!("https://{address}")).await;
+}
+
 #[tokio::test]
 async fn giving_up_before_the_answer_begins_closes_the_connection() {
     let (closed, mut closings) = mpsc::unbounded_channel();
