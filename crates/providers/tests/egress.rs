@@ -253,6 +253,11 @@ async fn bytes_that_follow_the_proxys_answer_are_the_providers() {
             let at = piece.len() - 5;
             upstream.read_exact(&mut piece[at..]).await.unwrap();
             stream.write_all(&piece).await.unwrap();
+            // The rest when the client has gone on (its preface, RFC 9113, 3.4): without the
+            // beginning it would make no sense.
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+            upstream.write_all(&preface).await.unwrap();
             _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
         }
     })
