@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chat::Residency;
 use gateway::server::{ConnectionLimits, Server, ServerOptions};
-use gateway::{Deployment, DeploymentOptions, Gateway, Residency, Route, Settings, Snapshot};
+use gateway::{Deployment, DeploymentOptions, Gateway, Route, Settings, Snapshot};
 use http::HeaderMap;
 use identity::KeyRing;
 use providers::kind::{self, OpenAiApis};
