@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use journal::{Journal, Options};
 
-const RECORDS: usize = 100_000;
+const RECORDS: usize = 25_000;
 const PAYLOAD: [u8; 500] = [0x5a; 500];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn measure(dir: &Path, threads: usize) -> Result<(), Box<dyn std::error::Error>> {
     // One segment for all, so that the cost of a record is not mixed with that of making segments.
-    let options = Options { segment_bytes: 1 << 30, ..Options::default() };
+    let options = Options { segment_bytes: 1 << 26, ..Options::default() };
     let (journal, _) = Journal::open(dir, options)?;
     journal.sync().map_err(std::io::Error::from)?;
     let mut took: Vec<u128> = std::thread::scope(|scope| {

@@ -43,8 +43,8 @@ impl Words {
         unsafe { std::slice::from_raw_parts(self.map.as_mut_ptr().cast::<AtomicU64>(), self.words) }
     }
 
-    /// Writes changed pages to the disk and waits for it.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        self.map.flush()
+    /// Writes the changed pages among these words to the disk and waits for it.
+    pub(crate) fn flush(&self, from: usize, words: usize) -> io::Result<()> {
+        self.map.flush_range(from.saturating_mul(8), words.saturating_mul(8))
     }
 }

@@ -17,6 +17,8 @@ use crate::record::{self, Look, Record};
 const MAGIC: u64 = u64::from_le_bytes(*b"llmpjrnl");
 const VERSION: u64 = 1;
 const COPY_WORDS: usize = 8;
+/// Words of the smallest page there is.
+const PAGE_WORDS: usize = 512;
 /// Words before the first record.
 pub(crate) const HEADER_WORDS: usize = 2 * COPY_WORDS;
 const SEALED: usize = 1 << (usize::BITS - 1);
@@ -36,8 +38,12 @@ pub(crate) struct Segment {
     pub(crate) recovered_until: usize,
     /// Open records in it.
     pub(crate) open: AtomicU64,
-    /// Something was written since the last flush began.
+    /// A record was written since the last flush began.
     dirty: AtomicBool,
+    /// The first word changed in place since the last flush began.
+    changed_from: AtomicUsize,
+    /// The last flush took words before this one.
+    flushed: AtomicUsize,
 }
 
 /// A segment found at start, and whether its file is shorter than it was made.
@@ -116,6 +122,12 @@ impl Segment {
         }
         file.sync_all()?;
         let mapped = Words::map(&file, words)?;
+        // The first write to a page is a fault of some microseconds: here, not at an append.
+        for page in mapped.as_slice().chunks(PAGE_WORDS) {
+            if let Some(word) = page.first() {
+                word.fetch_or(0, Ordering::Relaxed);
+            }
+        }
         fs::rename(made, path)?;
         if let Some(dir) = path.parent() {
             File::open(dir)?.sync_all()?;
@@ -130,6 +142,8 @@ impl Segment {
             recovered_until: HEADER_WORDS,
             open: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
+            changed_from: AtomicUsize::new(usize::MAX),
+            flushed: AtomicUsize::new(HEADER_WORDS),
         })
     }
 
@@ -160,6 +174,8 @@ impl Segment {
                 recovered_until: end,
                 open: AtomicU64::new(0),
                 dirty: AtomicBool::new(false),
+                changed_from: AtomicUsize::new(usize::MAX),
+                flushed: AtomicUsize::new(HEADER_WORDS),
                 words: mapped,
             },
             truncated,
@@ -232,14 +248,23 @@ impl Segment {
         let sequence = self.sequence(at);
         let place = self.words.as_slice().get(at..).unwrap_or_default();
         record::write(place, self.salt, sequence, kind, link, payload);
-        self.touch();
+        // The fence keeps the processor from reading what follows before the write is seen by
+        // others: a flush that clears the flag or has passed this place has seen the write, or the
+        // next one will.
+        fence(Ordering::SeqCst);
+        if at < self.flushed.load(Ordering::Relaxed) {
+            self.changed_from.fetch_min(at, Ordering::SeqCst);
+        }
+        if !self.dirty.load(Ordering::Acquire) {
+            self.dirty.store(true, Ordering::Release);
+        }
         sequence
     }
 
     /// Changes a word of a record in place.
     pub(crate) fn set(&self, at: usize, value: u64) {
         record::store(self.words.as_slice(), at, value);
-        self.touch();
+        self.changed_from.fetch_min(at, Ordering::SeqCst);
     }
 
     pub(crate) fn look(&self, at: usize) -> Look {
@@ -261,21 +286,25 @@ impl Segment {
         words.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
-    // Set after the write: a flush that clears it has seen the write, or the next one will. The
-    // fence keeps the processor from reading the flag before the write is seen by others.
-    fn touch(&self) {
-        fence(Ordering::SeqCst);
-        if !self.dirty.load(Ordering::Acquire) {
-            self.dirty.store(true, Ordering::Release);
-        }
-    }
-
-    /// Writes to the disk what changed since the last time.
+    /// Writes to the disk what changed since the last time. No more than that: a page that is
+    /// written to the disk costs a fault at the next write, and the pages not used yet were made
+    /// writable when the segment was.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        if !self.dirty.swap(false, Ordering::SeqCst) {
+        let dirty = self.dirty.swap(false, Ordering::SeqCst);
+        let changed = self.changed_from.swap(usize::MAX, Ordering::SeqCst);
+        if !dirty && changed == usize::MAX {
             return Ok(());
         }
-        self.words.flush().inspect_err(|_| self.dirty.store(true, Ordering::Release))
+        let tail = self.tail().min(self.len());
+        let from = self.flushed.load(Ordering::Relaxed).min(changed);
+        // Records reserved and not yet written lie before `tail` too; who writes them will see
+        // this.
+        self.flushed.store(tail, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.words.flush(from, tail.saturating_sub(from)).inspect_err(|_| {
+            self.dirty.store(true, Ordering::Release);
+            self.changed_from.fetch_min(from, Ordering::SeqCst);
+        })
     }
 }
 
