@@ -11,6 +11,7 @@ mod role;
 mod rotation;
 mod secret;
 mod shards;
+pub mod token;
 mod view;
 
 pub use directory::{

@@ -38,7 +38,7 @@ fn a_hundred_thousand_keys_fit_into_100_mb() {
         }
     }
     for number in 0..KEYS {
-        let tenant = format!("ten_{:026}", number % 100);
+        let tenant = format!("ten_{:026}", number / 10 % 100);
         let user = format!("usr_{:026}", number / 10);
         if number % 10 == 0 {
             let body = json!({"id": user, "tenant": tenant, "name": "A user", "subject": user});
@@ -47,7 +47,7 @@ fn a_hundred_thousand_keys_fit_into_100_mb() {
         let mut body = json!({
             "id": format!("key_{number:026}"),
             "tenant": tenant,
-            "team": format!("team_{:026}", number % 100 * 10),
+            "team": format!("team_{:026}", number / 10 % 100 * 10),
             "user": user,
             "name": format!("application number {number}"),
             "digest": KeyDigest::of(&number.to_string()).to_hex(),
