@@ -105,7 +105,7 @@ fn grant(limits: &mut HashMap<String, u64>, demand: &LimitDemand, now: u64) -> G
     tat = tat.saturating_add(time(granted));
     limits.insert(demand.key.clone(), tat);
     let available_in_us = tat.saturating_add(time(1)).saturating_sub(end);
-    Granted { granted, available_in_us }
+    Granted { granted, available_in_us, reset_after_us: tat - now }
 }
 
 #[async_trait]

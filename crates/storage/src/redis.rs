@@ -196,13 +196,17 @@ impl SharedLimits for SharedState {
             call.arg(demand.period_us).arg(demand.burst).arg(demand.used).arg(demand.wanted);
         }
         let answer: Vec<u64> = self.inner.link.script(&call).await?;
-        let (pairs, rest) = answer.as_chunks::<2>();
-        if pairs.len() != demands.len() || !rest.is_empty() {
+        let (answers, rest) = answer.as_chunks::<3>();
+        if answers.len() != demands.len() || !rest.is_empty() {
             return Err(SharedError::Answer);
         }
-        Ok(pairs
+        Ok(answers
             .iter()
-            .map(|&[granted, available_in_us]| Granted { granted, available_in_us })
+            .map(|&[granted, available_in_us, reset_after_us]| Granted {
+                granted,
+                available_in_us,
+                reset_after_us,
+            })
             .collect())
     }
 }

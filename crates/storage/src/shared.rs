@@ -60,6 +60,8 @@ pub struct Granted {
     pub granted: u64,
     /// After how long at least one more unit can be granted, microseconds; 0: now.
     pub available_in_us: u64,
+    /// After how long all units are back, microseconds.
+    pub reset_after_us: u64,
 }
 
 /// What a replica spent of a budget, and what it wants to spend next.

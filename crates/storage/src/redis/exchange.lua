@@ -1,5 +1,5 @@
--- GCRA for each key. ARGV: period_us, burst, used, wanted for each. Gives granted, available_in_us
--- for each. Numbers are doubles: exact below 2^53, which units * period_us passes only where an
+-- GCRA for each key. ARGV: period_us, burst, used, wanted for each. Gives granted, available_in_us,
+-- reset_after_us for each. Numbers are doubles: exact below 2^53, which units * period_us passes only where an
 -- error of one microsecond in days is no matter.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -27,5 +27,6 @@ for i, key in ipairs(KEYS) do
   redis.call('SET', key, string.format('%.0f', tat), 'PX', string.format('%.0f', math.ceil(keep / 1000)))
   answer[#answer + 1] = granted
   answer[#answer + 1] = math.max(tat + math.ceil(period / burst) - last, 0)
+  answer[#answer + 1] = tat - now
 end
 return answer
