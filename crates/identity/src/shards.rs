@@ -119,5 +119,9 @@ mod tests {
         assert_eq!((before.len(), map.len(), map.iter().count()), (10_000, 9_999, 9_999));
         let shared = map.shared_with(&before);
         assert!((9_800..10_000).contains(&shared), "{shared}");
+        // What is not there is not taken out of a copy.
+        let again = map.clone();
+        assert_eq!(map.remove(&20_000), None);
+        assert_eq!(map.shared_with(&again), 9_999);
     }
 }

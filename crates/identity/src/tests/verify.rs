@@ -247,6 +247,11 @@ fn keys_that_cannot_check_signatures_are_passed_over() {
         changed(&rsa, "n", json!(weak)),
         changed(&rsa, "n", json!(base64([1; 1_024]))),
         changed(&rsa, "n", json!("!")),
+        changed(&rsa, "n", json!(base64([0xfe; 256]))),
+        changed(&rsa, "e", json!("")),
+        changed(&rsa, "e", json!(base64([1]))),
+        changed(&rsa, "e", json!(base64([4]))),
+        changed(&rsa, "e", json!(base64([1; 5]))),
         changed(&rsa, "use", json!("enc")),
         changed(&rsa, "key_ops", json!(["encrypt"])),
         changed(&rsa, "alg", json!("RSA-OAEP")),
@@ -431,6 +436,35 @@ fn introspection_says_whether_an_opaque_token_holds() {
     assert_eq!(accept_introspection(&long, &open, NOW_MS).unwrap_err(), TokenError::TooLarge);
     let twice = br#"{"active": false, "active": true}"#;
     assert_eq!(accept_introspection(twice, &open, NOW_MS).unwrap_err(), TokenError::Malformed);
+}
+
+#[test]
+fn a_key_that_is_no_point_of_its_curve_verifies_nothing() {
+    let ec = Signer::ec();
+    let mut jwk = ec.jwk("k");
+    jwk["x"] = json!(base64([0; 32]));
+    let token = ec.token(json!({"alg": "ES256", "kid": "k"}), &claims().to_string());
+    let result = verify(&token, &policy(), &set(&[jwk]), NOW_MS);
+    assert_eq!(result.unwrap_err(), TokenError::Signature);
+}
+
+proptest::proptest! {
+    #[test]
+    fn nothing_from_outside_makes_it_panic(
+        text in ".{0,60}",
+        parts in proptest::collection::vec("[A-Za-z0-9_-]{0,40}", 0..5),
+        header in "[{}\\[\\]\":,a-z0-9]{0,40}",
+    ) {
+        let keys = set(&[Signer::ed(1).jwk("k")]);
+        let encoded = format!("{}.{}.{}", base64(&header), base64(&text), base64(&text));
+        for token in [text.clone(), parts.join("."), encoded] {
+            proptest::prop_assert!(verify(&token, &policy(), &keys, NOW_MS).is_err());
+            let _ = (unverified_issuer(&token), is_jwt(&token));
+        }
+        let bytes = header.as_bytes();
+        proptest::prop_assert!(accept_introspection(bytes, &policy(), NOW_MS).is_err());
+        let _ = (KeySet::parse(bytes), crate::is_well_formed_key(&text));
+    }
 }
 
 #[test]

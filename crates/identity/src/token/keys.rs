@@ -201,7 +201,11 @@ fn read(value: Value) -> Option<Key> {
         ("RSA", _) => {
             let (modulus, exponent) = (bytes(&raw.n)?, bytes(&raw.e)?);
             let leading = modulus.first()?.leading_zeros() as usize;
-            if !(2048..=4096).contains(&(modulus.len() * 8 - leading)) {
+            let odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+            // Wider exponents only make each check slower.
+            let good_exponent = exponent.len() <= 4 && odd(&exponent) && exponent != [1];
+            let bits = modulus.len() * 8 - leading;
+            if !(2048..=4096).contains(&bits) || !odd(&modulus) || !good_exponent {
                 return None;
             }
             (Family::Rsa, DecodingKey::from_rsa_raw_components(&modulus, &exponent))
