@@ -10,6 +10,7 @@ use dialects::json::Patch;
 use dialects::openai_responses::Echo;
 use dialects::{AnswerContext, EncodedRequest, structured};
 use http::{HeaderMap, HeaderValue, Response};
+use metering::{LedgerOutcome, format_nanos};
 use providers::{Answer, AnswerBody, Call, Operation, WireFormat};
 use telemetry::Stage;
 
@@ -17,6 +18,7 @@ use crate::codec::{self, Course, Understood};
 use crate::embedding;
 use crate::exchange::Exchange;
 use crate::headers::{for_caller, for_provider};
+use crate::rate_limits;
 use crate::receive::Received;
 use crate::relay::{Passage, Relay};
 use crate::reply::{self, ReplyBody};
@@ -66,6 +68,7 @@ pub(crate) async fn dispatch(
                 if !elsewhere {
                     return Err((exchange, error));
                 }
+                exchange.forget_attempt();
                 last = error;
             }
         }
@@ -80,6 +83,7 @@ impl Dispatch<'_> {
         deployment: &Arc<Deployment>,
     ) -> Attempted {
         exchange.adaptations.clear();
+        exchange.start_over();
         let Some(course) = codec::course(exchange.surface, &deployment.provider) else {
             let error = ApiError::new(ErrorKind::Internal, "the candidate cannot serve this");
             return Err((exchange, error));
@@ -272,6 +276,7 @@ impl Dispatch<'_> {
                 }
                 Err(fault) => fault,
             };
+            exchange.charge_attempt(LedgerOutcome::Discarded);
             if repaired {
                 let error = ApiError::new(
                     ErrorKind::BadGateway,
@@ -339,6 +344,11 @@ impl Dispatch<'_> {
         body: Vec<Bytes>,
         extra_headers: HeaderMap,
     ) -> Result<(Box<Exchange>, Answer, Instant), (Box<Exchange>, ApiError)> {
+        if operation != Operation::CountTokens
+            && let Err(error) = exchange.begin_attempt(deployment)
+        {
+            return Err((exchange, error));
+        }
         let started = Instant::now();
         let call = Call {
             operation,
@@ -505,6 +515,18 @@ pub(crate) fn describe<B>(response: &mut Response<B>, exchange: &mut Exchange) {
         headers.insert("x-llm-proxy-provider", deployment.provider_header.clone());
         headers.insert("x-llm-proxy-model", deployment.model_header.clone());
         headers.insert("x-llm-proxy-attempts", HeaderValue::from(exchange.attempts));
+    }
+    if let Some(nanos) = exchange.cost_so_far()
+        && let Ok(value) = HeaderValue::try_from(format_nanos(nanos.into()))
+    {
+        headers.insert("x-llm-proxy-cost", value);
+    }
+    if let Some(admission) = &exchange.held.admission {
+        rate_limits::describe(
+            headers,
+            exchange.surface.vendor(),
+            &admission.standing(exchange.gateway.accounting().now_ns()),
+        );
     }
     let micros = u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX);
     headers.insert("x-llm-proxy-overhead-us", HeaderValue::from(micros));

@@ -35,6 +35,9 @@ pub(crate) async fn embed(
         Ok(request) => request,
         Err(error) => return Err((exchange, error)),
     };
+    if let Err(error) = exchange.begin_attempt(deployment) {
+        return Err((exchange, error));
+    }
     let started = Instant::now();
     let caller = Caller { worker, exchange: &exchange, deployment };
     let embedded = match format {

@@ -1,16 +1,20 @@
 //! One request while it is served, and its end: counted and logged exactly once, whatever happens.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chat::{ApiError, ErrorKind, Usage};
 use dialects::Adaptation;
 use identity::Principal;
+use metering::{ChargedUsage, LedgerEntry, LedgerOutcome, Price};
 use telemetry::{AttemptLabels, AttemptOutcome, DeploymentMetrics, RequestLabels, Stage};
 
+use crate::accounting::{Attempt, Charged, Delivered, Held};
 use crate::gateway::Gateway;
 use crate::snapshot::{AccessLog, Deployment, Route, Snapshot};
 use crate::surface::Surface;
+use crate::worker::id_seed;
 
 /// The status that stands for a caller who went away before the answer (nginx's).
 const CALLER_GONE: u16 = 499;
@@ -23,6 +27,8 @@ pub(crate) struct Exchange {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) surface: Surface,
     pub(crate) request_id: String,
+    /// Unique, unlike the request id, which may be the caller's own.
+    record_id: String,
     pub(crate) started: Instant,
     pub(crate) principal: Option<Principal>,
     pub(crate) route: Option<Arc<Route>>,
@@ -37,6 +43,21 @@ pub(crate) struct Exchange {
     pub(crate) response_model: Option<String>,
     pub(crate) streamed: bool,
     pub(crate) time_to_first_token: Option<Duration>,
+    /// Where the caller calls from.
+    pub(crate) peer: Option<IpAddr>,
+    /// Names by which the request's spend can be told apart.
+    pub(crate) tags: Vec<String>,
+    /// Its place in the limits and its promises of money.
+    pub(crate) held: Held,
+    /// Tokens of the prompt, an estimate.
+    pub(crate) prompt_estimate: u64,
+    /// What went out of the running attempt so far.
+    pub(crate) delivered: Delivered,
+    /// The call to a provider that is running and may be charged for.
+    attempt: Option<Attempt>,
+    /// What attempts before the running one were charged with.
+    charged_before: Usage,
+    charged: Charged,
     stage_started: Instant,
     stages: [Duration; 5],
     status: u16,
@@ -58,6 +79,7 @@ impl Exchange {
             snapshot,
             surface,
             request_id,
+            record_id: id_seed(),
             started: now,
             principal: None,
             route: None,
@@ -69,6 +91,14 @@ impl Exchange {
             response_model: None,
             streamed: false,
             time_to_first_token: None,
+            peer: None,
+            tags: Vec::new(),
+            held: Held::default(),
+            prompt_estimate: 0,
+            delivered: Delivered::default(),
+            attempt: None,
+            charged_before: Usage::default(),
+            charged: Charged::default(),
             stage_started: now,
             stages: [Duration::ZERO; 5],
             status: CALLER_GONE,
@@ -112,6 +142,122 @@ impl Exchange {
     pub(crate) fn fail(&mut self, status: u16, error: &ApiError) {
         self.error = Some(error.kind);
         self.finish(status);
+    }
+
+    /// A provider is about to be called: from here on it may charge.
+    ///
+    /// # Errors
+    /// When that cannot be recorded, or the price is not known and must be.
+    pub(crate) fn begin_attempt(&mut self, deployment: &Deployment) -> Result<(), ApiError> {
+        let now_ms = now_ms();
+        let prices = deployment.prices.as_ref();
+        let price = match prices.and_then(|prices| prices.at(now_ms)) {
+            Some(price) => Arc::clone(price),
+            None => Arc::new(Price::free()),
+        };
+        let owned = |id: Option<&Arc<str>>| id.map(|id| id.as_ref().to_owned());
+        let principal = self.principal.as_ref();
+        let key_tags = principal.map(Principal::tags).unwrap_or_default();
+        let entry = LedgerEntry {
+            id: format!("{}-{}", self.record_id, self.attempts),
+            request_id: self.request_id.clone(),
+            at_ms: now_ms,
+            tenant: owned(principal.and_then(Principal::tenant_id)).unwrap_or_default(),
+            team: owned(principal.and_then(Principal::team_id)),
+            user: owned(principal.and_then(Principal::user_id)),
+            key: principal.map_or_else(String::new, |principal| match principal.key_id() {
+                Some(id) => id.as_ref().to_owned(),
+                None => principal.name().to_owned(),
+            }),
+            tags: key_tags
+                .iter()
+                .map(|tag| tag.as_ref().to_owned())
+                .chain(self.tags.iter().cloned())
+                .collect(),
+            surface: self.surface.name().to_owned(),
+            route: self.route.as_ref().map(|route| route.name.clone()).unwrap_or_default(),
+            provider: deployment.provider.name().to_owned(),
+            model: deployment.model.clone(),
+            usage: ChargedUsage { prompt_tokens: self.prompt_estimate, ..ChargedUsage::default() },
+            cost_nanos: 0,
+            avoided_nanos: 0,
+            price: String::new(),
+            estimated: false,
+            outcome: LedgerOutcome::Recovered,
+        };
+        self.forget_attempt();
+        let journal = self.gateway.accounting().journal();
+        self.attempt = Some(Attempt::begin(journal, entry, price)?);
+        Ok(())
+    }
+
+    /// Another deployment is tried: nothing is known of its answer yet.
+    pub(crate) fn start_over(&mut self) {
+        self.usage = None;
+        self.charged_before = Usage::default();
+    }
+
+    /// The provider failed in a way that it does not charge for.
+    pub(crate) fn forget_attempt(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.forget();
+        }
+        self.delivered = Delivered::default();
+    }
+
+    /// More of the answer went out.
+    pub(crate) fn note_delivered(&mut self) {
+        if let Some(attempt) = &self.attempt {
+            attempt.progress(self.delivered.tokens());
+        }
+    }
+
+    /// What the running attempt costs by what is known of it, nano-roubles.
+    pub(crate) fn cost_so_far(&self) -> Option<i64> {
+        let attempt = self.attempt.as_ref()?;
+        let usage = self.usage?;
+        Some(self.charged.nanos.saturating_add(attempt.cost_of(&self.since_charged(&usage))))
+    }
+
+    fn since_charged(&self, usage: &Usage) -> Usage {
+        let before = &self.charged_before;
+        Usage {
+            prompt_tokens: usage.prompt_tokens.saturating_sub(before.prompt_tokens),
+            cached_prompt_tokens: usage
+                .cached_prompt_tokens
+                .saturating_sub(before.cached_prompt_tokens),
+            cache_write_tokens: usage.cache_write_tokens.saturating_sub(before.cache_write_tokens),
+            completion_tokens: usage.completion_tokens.saturating_sub(before.completion_tokens),
+            reasoning_tokens: usage.reasoning_tokens.saturating_sub(before.reasoning_tokens),
+        }
+    }
+
+    /// The running attempt is over and is charged for.
+    pub(crate) fn charge_attempt(&mut self, outcome: LedgerOutcome) {
+        let Some(attempt) = self.attempt.take() else { return };
+        let usage = self.usage.map(|usage| self.since_charged(&usage));
+        let delivered = std::mem::take(&mut self.delivered).tokens();
+        let charged = attempt.charge(usage.as_ref(), delivered, outcome, now_ms());
+        self.charged_before = self.usage.unwrap_or_default();
+        self.charged.tokens = self.charged.tokens.saturating_add(charged.tokens);
+        self.charged.nanos = self.charged.nanos.saturating_add(charged.nanos);
+        self.gateway.metrics().accounting.count_spend(charged.nanos);
+    }
+
+    /// Charges what is to be charged and gives back what was held.
+    fn settle(&mut self) {
+        let answered = self.finished && self.error.is_none();
+        if answered {
+            self.charge_attempt(LedgerOutcome::Completed);
+        } else if !self.finished || self.delivered.tokens() > 0 || self.usage.is_some() {
+            // Cut by either side: what was delivered was made, and what is running is cancelled.
+            self.charge_attempt(LedgerOutcome::Cut);
+        } else {
+            self.forget_attempt();
+        }
+        let held = std::mem::take(&mut self.held);
+        let Charged { tokens, nanos } = self.charged;
+        self.gateway.accounting().settle(held, now_ms(), tokens, nanos);
     }
 
     /// A call to `deployment` failed; another may follow.
@@ -196,11 +342,18 @@ impl Exchange {
             http.response.status_code = self.status,
             error.type = self.error.map(ErrorKind::name),
             attempts = self.attempts,
+            cost_nanos = self.charged.nanos,
             stream = self.streamed,
             duration_ms = took.as_millis() as u64,
             "request"
         );
     }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Drop for Exchange {
@@ -210,6 +363,7 @@ impl Drop for Exchange {
         if self.streamed {
             metrics.open_streams.dec();
         }
+        self.settle();
         let took = self.started.elapsed();
         self.measure(took);
         self.log(took);

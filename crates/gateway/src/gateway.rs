@@ -6,6 +6,7 @@ use serde::Serialize;
 use telemetry::Metrics;
 use tokio::sync::watch;
 
+use crate::accounting::Accounting;
 use crate::snapshot::Snapshot;
 
 /// What all workers share: the configuration in force, the metrics, and whether the process is on
@@ -16,6 +17,7 @@ pub struct Gateway {
     /// Changes with each new snapshot.
     published: watch::Sender<()>,
     metrics: Arc<Metrics>,
+    accounting: Accounting,
     draining: AtomicBool,
 }
 
@@ -34,10 +36,21 @@ impl Gateway {
     /// A gateway that serves by `snapshot`.
     #[must_use]
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
+        Self::with_accounting(snapshot, metrics, Accounting::default())
+    }
+
+    /// A gateway that serves by `snapshot` and counts by `accounting`.
+    #[must_use]
+    pub fn with_accounting(
+        snapshot: Snapshot,
+        metrics: Arc<Metrics>,
+        accounting: Accounting,
+    ) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             published: watch::Sender::new(()),
             metrics,
+            accounting,
             draining: AtomicBool::new(false),
         }
     }
@@ -63,6 +76,12 @@ impl Gateway {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Who may use how much, and what was used.
+    #[must_use]
+    pub fn accounting(&self) -> &Accounting {
+        &self.accounting
     }
 
     /// Readiness goes false and stays so.

@@ -1,6 +1,7 @@
 //! HTTP surfaces and the request pipeline. [`pipeline`] is the file to read first: it is the path
 //! of one request, top to bottom.
 
+pub mod accounting;
 mod codec;
 mod dispatch;
 mod embedding;
@@ -12,6 +13,7 @@ mod limits;
 mod models;
 mod operations;
 pub mod pipeline;
+mod rate_limits;
 mod receive;
 mod relay;
 mod reply;
@@ -27,4 +29,6 @@ pub use gateway::{Gateway, Readiness};
 pub use limits::BodyLimits;
 pub use operations::serve_operations;
 
-pub use snapshot::{AccessLog, Deployment, DeploymentOptions, Route, Settings, Snapshot};
+pub use snapshot::{
+    AccessLog, Deployment, DeploymentOptions, MissingPrice, Route, Settings, Snapshot,
+};

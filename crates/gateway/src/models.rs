@@ -1,5 +1,6 @@
 //! `GET /v1/models` and `/v1/models/{id}`: the routes that a key may use.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chat::{ApiError, ErrorKind};
@@ -20,9 +21,10 @@ pub(crate) fn answer(
     vendor: Vendor,
     asked: Option<&str>,
     request_id: &str,
+    peer: Option<IpAddr>,
 ) -> Response<ReplyBody> {
     let snapshot = gateway.snapshot();
-    match find(&snapshot, headers, asked) {
+    match find(gateway, &snapshot, headers, asked, peer) {
         Ok(routes) => {
             let mut body = Vec::new();
             let mut json = JsonWriter::new(&mut body);
@@ -39,11 +41,13 @@ pub(crate) fn answer(
 }
 
 fn find(
+    gateway: &Gateway,
     snapshot: &Snapshot,
     headers: &HeaderMap,
     asked: Option<&str>,
+    peer: Option<IpAddr>,
 ) -> Result<Vec<Arc<Route>>, ApiError> {
-    let principal = identified(snapshot, headers)?;
+    let principal = identified(gateway, snapshot, headers, peer)?;
     let usable = snapshot.routes.values().filter(|route| principal.may_call(&route.name));
     let Some(asked) = asked else { return Ok(usable.cloned().collect()) };
     let name = percent_decoded(asked);

@@ -4,21 +4,23 @@
 //! place turns a refusal into the caller's dialect. The exchange settles itself when it is dropped,
 //! so that it is counted and logged once whatever happened.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use chat::{ApiError, ErrorKind};
 use http::{HeaderMap, Response, header};
 use hyper::body::Body;
 use hyper::body::Incoming;
 use identity::{Presented, Principal};
+use metering::ChargedUsage;
 use telemetry::Stage;
 
-use crate::exchange::Exchange;
+use crate::accounting::{estimate_prompt, max_output};
+use crate::exchange::{Exchange, now_ms};
+use crate::gateway::Gateway;
 use crate::receive::{Received, receive};
 use crate::reply::ReplyBody;
-use crate::requirements::Requirements;
-use crate::snapshot::{Deployment, Route, Snapshot};
+use crate::snapshot::{Deployment, MissingPrice, Route, Snapshot};
 use crate::surface::Surface;
 use crate::worker::Worker;
 use crate::{codec, dispatch};
@@ -30,10 +32,12 @@ pub(crate) async fn serve(
     headers: &HeaderMap,
     body: Incoming,
     request_id: String,
+    peer: Option<IpAddr>,
 ) -> Response<ReplyBody> {
     let gateway = Arc::clone(worker.gateway());
     let snapshot = gateway.snapshot();
     let mut exchange = Exchange::begin(gateway, snapshot, surface, request_id);
+    exchange.peer = peer;
 
     if let Err(error) = identify(&mut exchange, headers) {
         Box::pin(drain(body)).await;
@@ -59,6 +63,9 @@ pub(crate) async fn serve_received(
         Ok(candidates) => candidates,
         Err(error) => return refuse(exchange, &error),
     };
+    if let Err(error) = admit(&mut exchange, &received, &candidates) {
+        return refuse(exchange, &error);
+    }
     exchange.stage(Stage::plan);
 
     match dispatch::dispatch(worker, exchange, headers, &received, &candidates).await {
@@ -69,20 +76,32 @@ pub(crate) async fn serve_received(
 
 /// Whom the key stands for.
 pub(crate) fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), ApiError> {
-    exchange.principal = Some(identified(&exchange.snapshot, headers)?);
+    let principal = identified(&exchange.gateway, &exchange.snapshot, headers, exchange.peer)?;
+    if !principal.may_use(exchange.surface.name()) {
+        return Err(ApiError::new(
+            ErrorKind::PermissionDenied,
+            format!("this key may not use {}", exchange.surface.name()),
+        )
+        .with_code("surface_not_allowed"));
+    }
+    if let Some(key) = principal.key_id() {
+        exchange.gateway.accounting().note_key_use(key, now_ms());
+    }
+    exchange.principal = Some(principal);
     exchange.stage(Stage::identify);
     Ok(())
 }
 
 /// Whom the key in the headers stands for.
-pub(crate) fn identified(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Principal, ApiError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let presented = Presented {
-        key: presented_key(headers)?,
-        now_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
-        address: None,
-    };
-    snapshot.keys.identify(None, &presented).map_err(|refusal| {
+pub(crate) fn identified(
+    gateway: &Gateway,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<Principal, ApiError> {
+    let presented = Presented { key: presented_key(headers)?, now_ms: now_ms(), address: peer };
+    let directory = gateway.accounting().directory();
+    snapshot.keys.identify(Some(&directory), &presented).map_err(|refusal| {
         let kind = if refusal.is_authentication() {
             ErrorKind::Authentication
         } else {
@@ -130,24 +149,94 @@ fn plan(exchange: &mut Exchange, received: &Received) -> Result<Vec<Arc<Deployme
         )
         .with_code("unsupported_operation"));
     }
+    let demanded = received.requirements.residency;
+    let principal = exchange.principal.as_ref();
+    let wanted = demanded.max(principal.and_then(Principal::residency));
     let candidates: Vec<_> = capable
         .into_iter()
-        .filter(|deployment| meets(deployment, &received.requirements))
+        .filter(|deployment| wanted.is_none_or(|wanted| deployment.residency >= wanted))
         .cloned()
         .collect();
     if candidates.is_empty() {
-        let wanted = received.requirements.residency.map_or("", |residency| residency.name());
+        let wanted = wanted.map_or("", |residency| residency.name());
         return Err(ApiError::invalid(
             "llm_proxy.residency",
             format!("no deployment of `{}` keeps data in `{wanted}`", route.name),
         )
         .with_code("residency_not_available"));
     }
+    let allowed = |deployment: &Arc<Deployment>| {
+        principal.is_none_or(|principal| principal.allows_provider(deployment.provider.name()))
+    };
+    let candidates: Vec<_> = candidates.into_iter().filter(allowed).collect();
+    if candidates.is_empty() {
+        return Err(ApiError::new(
+            ErrorKind::PermissionDenied,
+            format!("this key may not use any provider of `{}`", route.name),
+        )
+        .with_code("provider_not_allowed"));
+    }
+    let priced = |deployment: &Arc<Deployment>| {
+        deployment.prices.is_some()
+            || exchange.snapshot.settings.missing_price == MissingPrice::Free
+    };
+    let candidates: Vec<_> = candidates.into_iter().filter(priced).collect();
+    if candidates.is_empty() {
+        return Err(ApiError::new(
+            ErrorKind::Overloaded,
+            format!(
+                "the price of `{}` is not known here, so it cannot be charged for; tell whoever \
+                 runs llm-proxy to give `price`",
+                route.name
+            ),
+        )
+        .with_code("price_missing"));
+    }
+    exchange.tags.clone_from(&received.requirements.tags);
     Ok(candidates)
 }
 
-fn meets(deployment: &Deployment, requirements: &Requirements) -> bool {
-    requirements.residency.is_none_or(|wanted| deployment.residency >= wanted)
+/// Takes the request's place in its limits, and promises of money out of its budgets.
+fn admit(
+    exchange: &mut Exchange,
+    received: &Received,
+    candidates: &[Arc<Deployment>],
+) -> Result<(), ApiError> {
+    /// Tokens that an answer is taken to have where the caller sets no bound.
+    const USUAL_OUTPUT: u64 = 1024;
+    let gateway = Arc::clone(&exchange.gateway);
+    let accounting = gateway.accounting();
+    let (Some(principal), Some(route)) = (&exchange.principal, &exchange.route) else {
+        return Ok(());
+    };
+    let prompt = estimate_prompt(&received.body);
+    let output = match exchange.surface {
+        Surface::Embeddings | Surface::Moderations | Surface::CountTokens => 0,
+        _ => max_output(received).unwrap_or(USUAL_OUTPUT),
+    };
+    let everybody = &exchange.snapshot.settings.everybody_limits;
+    let levels = accounting.levels(principal, &route.name, &route.limits, everybody);
+    let meters = accounting.budgets_of(principal, &route.name, &exchange.tags);
+    exchange.prompt_estimate = prompt;
+    if !levels.is_empty() {
+        let tokens = prompt.saturating_add(output);
+        exchange.held.admission = Some(accounting.admit(levels, tokens)?);
+    }
+    if !meters.is_empty() {
+        let now_ms = now_ms();
+        let usage = ChargedUsage {
+            prompt_tokens: prompt,
+            completion_tokens: output,
+            ..ChargedUsage::default()
+        };
+        let price = |deployment: &Arc<Deployment>| {
+            let prices = deployment.prices.as_ref()?;
+            Some(prices.at(now_ms)?.cost(&usage).nanos)
+        };
+        let dearest = candidates.iter().filter_map(price).max().unwrap_or(0);
+        exchange.held.reservations = accounting.reserve(&meters, now_ms, dearest)?;
+    }
+    Ok(())
 }
 
 fn find_route(exchange: &Exchange, received: &Received) -> Result<Arc<Route>, ApiError> {

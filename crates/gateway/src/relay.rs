@@ -231,6 +231,8 @@ impl Relay {
         }
         match &mut self.passage {
             Passage::Forward { tap, .. } => {
+                self.exchange.delivered.observe_bytes(&chunk);
+                self.exchange.note_delivered();
                 tap.observe(chunk, &mut self.pending);
                 self.at_boundary = tap.at_boundary();
                 let error = tap.error();
@@ -273,8 +275,10 @@ impl Relay {
                 StreamEvent::End => ended = true,
                 _ => {}
             }
+            self.exchange.delivered.observe_event(event);
             encoder.encode(event, &mut out);
         }
+        self.exchange.note_delivered();
         events.clear();
         *spare = events;
         if !out.is_empty() {

@@ -8,24 +8,31 @@ use serde::Deserialize;
 pub(crate) struct Requirements {
     /// Only providers at least this strict.
     pub(crate) residency: Option<Residency>,
+    /// Names by which its spend can be told apart.
+    pub(crate) tags: Vec<String>,
 }
 
 /// Requirements that the contract names and this version cannot keep. Ignoring one would break a
 /// promise that the caller relies on.
-const LATER: [(&str, &str); 7] = [
+const LATER: [(&str, &str); 6] = [
     ("max_latency_ms", "x-llm-proxy-max-latency-ms"),
     ("max_cost", "x-llm-proxy-max-cost"),
     ("min_quality", "x-llm-proxy-min-quality"),
     ("sensitivity", "x-llm-proxy-sensitivity"),
     ("cache", "x-llm-proxy-cache"),
     ("session_id", "x-llm-proxy-session-id"),
-    ("tags", "x-llm-proxy-tags"),
 ];
+
+/// Most tags of a request.
+const MAX_TAGS: usize = 16;
+/// Longest tag.
+const MAX_TAG_BYTES: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Member {
     residency: Option<Residency>,
+    tags: Option<Vec<String>>,
 }
 
 impl Requirements {
@@ -40,6 +47,10 @@ impl Requirements {
                 )
             })?;
             requirements.residency = Some(residency);
+        }
+        if let Some(value) = headers.get("x-llm-proxy-tags") {
+            let tags = value.to_str().unwrap_or_default().split(',').map(str::trim);
+            requirements.tags = tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
         }
         if let Some((_, header)) = LATER.iter().find(|(_, header)| headers.contains_key(*header)) {
             return Err(unavailable(header));
@@ -57,6 +68,16 @@ impl Requirements {
                 ApiError::invalid("llm_proxy", format!("`llm_proxy`: {reason}"))
             })?;
             requirements.residency = member.residency.or(requirements.residency);
+            if let Some(tags) = member.tags {
+                requirements.tags = tags;
+            }
+        }
+        let fits = |tag: &String| (1..=MAX_TAG_BYTES).contains(&tag.len()) && !tag.contains('\n');
+        if requirements.tags.len() > MAX_TAGS || !requirements.tags.iter().all(fits) {
+            return Err(ApiError::invalid(
+                "llm_proxy.tags",
+                format!("tags must be at most {MAX_TAGS} texts of 1 to {MAX_TAG_BYTES} bytes"),
+            ));
         }
         Ok(requirements)
     }

@@ -7,6 +7,7 @@ use chat::Residency;
 use dialects::Unsupported;
 use http::HeaderValue;
 use identity::KeyRing;
+use metering::{DatedPrices, Limits};
 use providers::{Provider, Timeouts};
 use telemetry::{DeploymentLabels, DeploymentMetrics, Metrics};
 
@@ -40,6 +41,20 @@ pub struct Settings {
     pub expose_server_timing: bool,
     /// Which requests are logged.
     pub access_log: AccessLog,
+    /// Limits of all requests together.
+    pub everybody_limits: Limits,
+    /// What is done with deployments whose price is not known.
+    pub missing_price: MissingPrice,
+}
+
+/// What is done with deployments whose price is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MissingPrice {
+    /// They serve nobody.
+    #[default]
+    Refuse,
+    /// They serve, and cost nothing; a warning says so.
+    Free,
 }
 
 impl Default for Settings {
@@ -51,6 +66,8 @@ impl Default for Settings {
             hsts: None,
             expose_server_timing: false,
             access_log: AccessLog::All,
+            everybody_limits: Limits::default(),
+            missing_price: MissingPrice::default(),
         }
     }
 }
@@ -74,6 +91,8 @@ pub struct Route {
     pub name: String,
     /// Lowest priority number first.
     pub deployments: Vec<Arc<Deployment>>,
+    /// Limits of all requests for it together.
+    pub limits: Limits,
     /// The name as a header value.
     pub(crate) header: HeaderValue,
 }
@@ -84,7 +103,13 @@ impl Route {
     pub fn new(name: String, mut deployments: Vec<Arc<Deployment>>) -> Self {
         deployments.sort_by_key(|deployment| deployment.priority);
         let header = header_value(&name);
-        Self { name, deployments, header }
+        Self { name, deployments, limits: Limits::default(), header }
+    }
+
+    /// The same route with limits of its own.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 }
 
@@ -109,6 +134,8 @@ pub struct DeploymentOptions {
     pub stream_usage: bool,
     /// Whether the provider knows the output limit only as `max_tokens`.
     pub legacy_max_tokens: bool,
+    /// What it costs; `None`: nobody knows.
+    pub prices: Option<DatedPrices>,
 }
 
 /// One model at one provider.
@@ -122,6 +149,7 @@ pub struct Deployment {
     pub(crate) default_max_output_tokens: u64,
     pub(crate) stream_usage: bool,
     pub(crate) legacy_max_tokens: bool,
+    pub(crate) prices: Option<DatedPrices>,
     pub(crate) chat_metrics: DeploymentMetrics,
     pub(crate) embedding_metrics: DeploymentMetrics,
     pub(crate) provider_header: HeaderValue,
@@ -164,6 +192,7 @@ impl Deployment {
             default_max_output_tokens: options.default_max_output_tokens,
             stream_usage: options.stream_usage,
             legacy_max_tokens: options.legacy_max_tokens,
+            prices: options.prices,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub(crate) fn upgrade(
     worker: &Arc<Worker>,
     mut request: Request<Incoming>,
     request_id: &str,
+    peer: Option<IpAddr>,
 ) -> Response<ReplyBody> {
     let Some(accept) = accept_key(request.headers()) else {
         let error = ApiError::new(
@@ -63,6 +65,7 @@ pub(crate) fn upgrade(
         Surface::Responses,
         request_id.to_owned(),
     );
+    probe.peer = peer;
     if let Err(error) = pipeline::identify(&mut probe, request.headers()) {
         let response = refuse(Vendor::OpenAi, &error, request_id);
         probe.fail(response.status().as_u16(), &error);
@@ -79,7 +82,7 @@ pub(crate) fn upgrade(
             WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Box::pin(Session { worker, headers, socket, waiting: VecDeque::new() }.run()).await;
+        Box::pin(Session { worker, headers, socket, peer, waiting: VecDeque::new() }.run()).await;
     });
     let mut response = Response::new(ReplyBody::whole(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -104,6 +107,7 @@ struct Session {
     worker: Arc<Worker>,
     headers: HeaderMap,
     socket: Socket,
+    peer: Option<IpAddr>,
     /// What the caller sent while a response ran.
     waiting: VecDeque<Message>,
 }
@@ -161,6 +165,7 @@ impl Session {
         let limits = snapshot.settings.body.clone();
         let request_id = format!("req_{}", id_seed());
         let mut exchange = Exchange::begin(gateway, snapshot, Surface::Responses, request_id);
+        exchange.peer = self.peer;
         // The key may have been taken back since the handshake.
         let received = pipeline::identify(&mut exchange, &self.headers).and_then(|()| {
             let body = request_body(&message, limits.max_json_depth)?;

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 
@@ -85,10 +86,11 @@ impl Worker {
         self: &Arc<Self>,
         request: Request<Incoming>,
         guard: IdleGuard,
+        peer: Option<IpAddr>,
     ) -> Response<ReplyBody> {
         let request_id = request_id(request.headers());
         let vendor = surface::vendor_of(request.uri().path(), request.headers());
-        let answering = AssertUnwindSafe(self.route(request, &request_id)).catch_unwind();
+        let answering = AssertUnwindSafe(self.route(request, &request_id, peer)).catch_unwind();
         let mut response = answering.await.unwrap_or_else(|_| {
             self.metrics().panics.inc();
             tracing::error!(request_id, "a panic while serving a request; this is a defect");
@@ -113,6 +115,7 @@ impl Worker {
         self: &Arc<Self>,
         request: Request<Incoming>,
         request_id: &str,
+        peer: Option<IpAddr>,
     ) -> Response<ReplyBody> {
         let vendor = surface::vendor_of(request.uri().path(), request.headers());
         let path = request.uri().path().to_owned();
@@ -130,15 +133,21 @@ impl Worker {
             }
         };
         match asked.surface {
-            Surface::Models => {
-                models::answer(&self.gateway, request.headers(), vendor, asked.model, request_id)
-            }
+            Surface::Models => models::answer(
+                &self.gateway,
+                request.headers(),
+                vendor,
+                asked.model,
+                request_id,
+                peer,
+            ),
             Surface::Responses if request.method() == http::Method::GET => {
-                websocket::upgrade(self, request, request_id)
+                websocket::upgrade(self, request, request_id, peer)
             }
             surface => {
                 let (parts, body) = request.into_parts();
-                pipeline::serve(self, surface, &parts.headers, body, request_id.to_owned()).await
+                pipeline::serve(self, surface, &parts.headers, body, request_id.to_owned(), peer)
+                    .await
             }
         }
     }

@@ -34,3 +34,9 @@ pub use shared_rate::{EXCHANGE_NS, SharedRate};
 pub fn is_time_zone(name: &str) -> bool {
     jiff::tz::TimeZone::get(name).is_ok()
 }
+
+/// A time, milliseconds since 1970, as RFC 3339 writes it; empty outside the years it can write.
+#[must_use]
+pub fn rfc3339(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| String::new(), |at| at.to_string())
+}

@@ -363,6 +363,23 @@ impl Price {
         Cost { nanos: narrow(gross), vat_nanos: narrow(vat) }
     }
 
+    /// No price at all.
+    #[must_use]
+    pub fn free() -> Self {
+        Self {
+            prompt: 0,
+            cached: 0,
+            completion: 0,
+            reasoning: 0,
+            image: 0,
+            request: 0,
+            rate: 0,
+            vat: Vat::None,
+            vat_percent: 0,
+            version: Arc::from("no price"),
+        }
+    }
+
     /// Where the price comes from, for the ledger.
     #[must_use]
     pub fn version(&self) -> &Arc<str> {

@@ -1,3 +1,4 @@
+use crate::accounting::AccountingMetrics;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -142,6 +143,8 @@ pub struct Metrics {
     pub refused_connections: Counter<u64, AtomicU64>,
     /// Panics caught while serving a request: each is a defect.
     pub panics: Counter<u64, AtomicU64>,
+    /// Limits, budgets and the ledger.
+    pub accounting: AccountingMetrics,
 }
 
 /// What is measured of one deployment; looked up once, when the configuration is taken.
@@ -234,7 +237,9 @@ impl Metrics {
         );
         let panics = Counter::default();
         registry.register("llm_proxy_panics", "Panics caught, each a defect", panics.clone());
+        let accounting = AccountingMetrics::new(&mut registry);
         Self {
+            accounting,
             registry,
             requests,
             attempts,

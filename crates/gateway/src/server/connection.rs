@@ -1,4 +1,4 @@
-use std::net::TcpStream as StdStream;
+use std::net::{IpAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -100,6 +100,7 @@ impl Server {
     pub(super) fn serve(&self, socket: StdStream) {
         let counted = Open { open: Arc::clone(&self.open), worker: Arc::clone(&self.worker) };
         self.worker.metrics().connections.inc();
+        let peer = socket.peer_addr().ok().map(|peer| peer.ip().to_canonical());
         let Ok(stream) = TcpStream::from_std(socket) else { return };
         _ = stream.set_nodelay(true);
         let http = self.http.clone();
@@ -107,14 +108,16 @@ impl Server {
         let limits = self.limits.clone();
         match self.tls.as_ref().map(TlsIdentity::acceptor) {
             None => {
-                tokio::spawn(async move { drive(http, stream, limits, phase, counted).await });
+                tokio::spawn(
+                    async move { drive(http, stream, limits, phase, counted, peer).await },
+                );
             }
             Some(acceptor) => {
                 tokio::spawn(async move {
                     let handshake = acceptor.accept(stream);
                     let outcome = tokio::time::timeout(limits.handshake_timeout, handshake).await;
                     if let Ok(Ok(stream)) = outcome {
-                        drive(http, stream, limits, phase, counted).await;
+                        drive(http, stream, limits, phase, counted, peer).await;
                     }
                 });
             }
@@ -133,6 +136,7 @@ async fn drive<S>(
     limits: ConnectionLimits,
     mut phase: watch::Receiver<Phase>,
     counted: Open,
+    peer: Option<IpAddr>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -146,7 +150,7 @@ async fn drive<S>(
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let worker = Arc::clone(&worker);
         let guard = IdleGuard::new(&activity);
-        async move { Ok::<_, std::convert::Infallible>(worker.answer(request, guard).await) }
+        async move { Ok::<_, std::convert::Infallible>(worker.answer(request, guard, peer).await) }
     });
     let connection = http.serve_connection_with_upgrades(TokioIo::new(watched), service);
     tokio::pin!(connection);
