@@ -4,6 +4,8 @@
 //! checks: [`load`] reads a file, puts the environment's values in, and returns either a
 //! [`Config`] without a fault, or every [`Fault`] at once.
 
+mod accounting;
+mod accounting_checks;
 mod content;
 mod defaults;
 mod document;
@@ -22,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 use document::Document;
 
+pub use accounting::{AdminKey, AdminRole, GlobalLimits, KeyRotation, MissingPrice, Storage};
+pub use accounting_checks::resolve_price;
 pub use document::Environment;
 pub use effective::effective_yaml;
 pub use fault::{Fault, Faults};

@@ -7,10 +7,15 @@ use crate::types::{Config, Tls};
 #[must_use]
 pub fn restart_required(old: &Config, new: &Config) -> Vec<&'static str> {
     let log_format = old.telemetry.log_format != new.telemetry.log_format;
+    let storage = old.storage != new.storage;
+    let serves_admin = |config: &Config| !config.identity.admin_keys.is_empty();
+    let admin = serves_admin(old) != serves_admin(new);
     let (old, new) = (&old.server, &new.server);
     let differences = [
         ("server.listen", old.listen != new.listen),
         ("server.ops_listen", old.ops_listen != new.ops_listen),
+        ("server.admin_listen", old.admin_listen != new.admin_listen),
+        ("server.admin_addresses", old.admin_addresses != new.admin_addresses),
         ("server.workers", old.workers != new.workers),
         ("server.tls", listening(old.tls.as_ref()) != listening(new.tls.as_ref())),
         ("server.max_header_bytes", old.max_header_bytes != new.max_header_bytes),
@@ -22,6 +27,8 @@ pub fn restart_required(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.drain_delay_s", old.drain_delay_s != new.drain_delay_s),
         ("server.drain_timeout_s", old.drain_timeout_s != new.drain_timeout_s),
         ("telemetry.log_format", log_format),
+        ("storage", storage),
+        ("identity.admin_keys (the first or the last)", admin),
     ];
     differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

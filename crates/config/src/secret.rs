@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize, Serializer};
 pub struct Secret(String);
 
 impl Secret {
+    /// A secret that is this text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text itself, for whoever must send it.
     #[must_use]
     pub fn expose(&self) -> &str {

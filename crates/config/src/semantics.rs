@@ -30,11 +30,14 @@ pub(crate) fn check(config: &Config, document: &Document, doubtful: &[String]) -
     }
     checker.models(config);
     checker.identity(config);
+    checker.storage(config);
+    checker.admin(config);
+    checker.prices(config);
     checker.telemetry(&config.telemetry);
     checker.faults
 }
 
-struct Checker<'c> {
+pub(crate) struct Checker<'c> {
     document: &'c Document,
     doubtful: &'c [String],
     faults: Vec<Fault>,
@@ -46,7 +49,7 @@ fn within(path: &str, outer: &str) -> bool {
 }
 
 impl Checker<'_> {
-    fn fault(&mut self, path: &str, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, path: &str, message: impl Into<String>) {
         let doubtful =
             |doubt: &String| !doubt.is_empty() && (within(path, doubt) || within(doubt, path));
         if !self.doubtful.iter().any(doubtful) {
@@ -62,7 +65,7 @@ impl Checker<'_> {
             .any(|doubt| doubt == section || (within(doubt, section) && doubt.ends_with(suffix)))
     }
 
-    fn address(&mut self, path: &str, text: &str) -> Option<SocketAddr> {
+    pub(crate) fn address(&mut self, path: &str, text: &str) -> Option<SocketAddr> {
         let address = text.parse().ok();
         if address.is_none() {
             self.fault(path, "must be an address and a port, such as 127.0.0.1:8080");
@@ -118,7 +121,7 @@ impl Checker<'_> {
     }
 
     /// A text that stands in headers and logs, or is looked up by.
-    fn name(&mut self, path: &str, text: &str) {
+    pub(crate) fn name(&mut self, path: &str, text: &str) {
         if !is_name(text) {
             self.fault(path, "is empty or holds a control character; give a name");
         }
@@ -396,8 +399,12 @@ impl Checker<'_> {
 
     fn identity(&mut self, config: &Config) {
         let keys = &config.identity.static_keys;
-        if keys.is_empty() {
-            self.fault("identity.static_keys", "there are no keys; add one, or nobody can call");
+        if keys.is_empty() && config.identity.admin_keys.is_empty() {
+            self.fault(
+                "identity.static_keys",
+                "there are no keys; add one, or an `admin_keys` entry to make virtual keys with, or \
+                 nobody can call",
+            );
         }
         let mut names = BTreeSet::new();
         let mut secrets = BTreeSet::new();
@@ -407,36 +414,15 @@ impl Checker<'_> {
             if !names.insert(&key.name) {
                 self.fault(&format!("{path}.name"), "this name stands twice; rename one");
             }
-            match (&key.key, &key.key_sha256) {
-                (Some(secret), None) => {
-                    let text = secret.expose();
-                    let path = format!("{path}.key");
-                    if text.chars().count() < 8 {
-                        self.fault(&path, "is shorter than 8 characters; take a longer one");
-                    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-                        let message = "holds a blank or a character that is not ASCII; callers \
-                                       could not send it, take another";
-                        self.fault(&path, message);
-                    } else if !secrets.insert(text.to_owned()) {
-                        self.fault(&path, "is the key of another entry too; change one");
-                    }
-                }
-                (None, Some(digest)) => {
-                    let hex = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-                    if hex && !secrets.insert(digest.to_ascii_lowercase()) {
-                        self.fault(
-                            &format!("{path}.key_sha256"),
-                            "is the key of another entry too; change one",
-                        );
-                    }
-                    if !hex {
-                        self.fault(
-                            &format!("{path}.key_sha256"),
-                            "must be 64 hexadecimal digits: printf %s KEY | sha256sum",
-                        );
-                    }
-                }
-                _ => self.fault(&path, "give either `key` or `key_sha256`"),
+            self.key_form(&path, key.key.as_ref(), key.key_sha256.as_deref());
+            let given = key.key.as_ref().map(|key| key.expose().to_owned());
+            let digest = key.key_sha256.as_ref().map(|digest| digest.to_ascii_lowercase());
+            let member = if given.is_some() { "key" } else { "key_sha256" };
+            if let Some(secret) = given.or(digest)
+                && !secrets.insert(secret)
+            {
+                let path = format!("{path}.{member}");
+                self.fault(&path, "is the key of another entry too; change one");
             }
             if key.models.as_ref().is_some_and(Vec::is_empty) {
                 let message = "is empty, so that this key may call nothing; name models, or \
@@ -457,6 +443,33 @@ impl Checker<'_> {
                     self.fault(&path, format!("there is no model {name}; {hint}"));
                 }
             }
+        }
+    }
+
+    /// A key, itself or as its digest.
+    pub(crate) fn key_form(&mut self, path: &str, key: Option<&Secret>, digest: Option<&str>) {
+        match (key, digest) {
+            (Some(secret), None) => {
+                let text = secret.expose();
+                let path = format!("{path}.key");
+                if text.chars().count() < 8 {
+                    self.fault(&path, "is shorter than 8 characters; take a longer one");
+                } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+                    let message = "holds a blank or a character that is not ASCII; callers \
+                                   could not send it, take another";
+                    self.fault(&path, message);
+                }
+            }
+            (None, Some(digest)) => {
+                let hex = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+                if !hex {
+                    self.fault(
+                        &format!("{path}.key_sha256"),
+                        "must be 64 hexadecimal digits: printf %s KEY | sha256sum",
+                    );
+                }
+            }
+            _ => self.fault(path, "give either `key` or `key_sha256`"),
         }
     }
 

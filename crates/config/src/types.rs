@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use metering::{Limits, PriceOverride};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::accounting::{AdminKey, GlobalLimits, KeyRotation, Storage};
 use crate::secret::Secret;
 
 /// The configuration of llm-proxy.
@@ -22,6 +24,12 @@ pub struct Config {
     /// Who may call.
     #[serde(default)]
     pub identity: Identity,
+    /// Where things are kept, and what replicas share.
+    #[serde(default)]
+    pub storage: Storage,
+    /// Limits of all requests together, and what is done about prices.
+    #[serde(default)]
+    pub limits: GlobalLimits,
     /// Logs.
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -35,6 +43,12 @@ pub struct Server {
     pub listen: String,
     /// Address and port for `/health/live`, `/health/ready` and `/metrics`. Needs a restart.
     pub ops_listen: String,
+    /// Address and port of the admin API, which is served if there is a key for it
+    /// (`identity.admin_keys`). Needs a restart.
+    pub admin_listen: String,
+    /// Addresses and networks that may call the admin API, `10.0.0.0/8` say; empty: all. Needs a
+    /// restart.
+    pub admin_addresses: Vec<String>,
     /// Threads that serve requests; 0: one for each core. Needs a restart.
     #[schemars(range(min = 0, max = 1024))]
     pub workers: usize,
@@ -90,6 +104,8 @@ impl Default for Server {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             ops_listen: "127.0.0.1:8082".to_owned(),
+            admin_listen: "127.0.0.1:8081".to_owned(),
+            admin_addresses: Vec::new(),
             workers: 0,
             tls: None,
             max_header_bytes: 64 * 1024,
@@ -382,6 +398,9 @@ pub struct Model {
     pub name: String,
     /// Who may serve it.
     pub deployments: Vec<Deployment>,
+    /// Limits of all requests for it together.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// One model at one provider.
@@ -410,6 +429,9 @@ pub struct Deployment {
     /// Whether the provider knows the output limit only as `max_tokens`; default: not for `openai`
     /// and `azure_openai`.
     pub legacy_max_tokens: Option<bool>,
+    /// What it costs, if not as the shipped catalogue says. Providers on the own premises without a
+    /// price cost nothing.
+    pub price: Option<PriceOverride>,
 }
 
 fn first() -> u32 {
@@ -430,6 +452,10 @@ fn yes() -> bool {
 pub struct Identity {
     /// Keys that stand in this file.
     pub static_keys: Vec<StaticKey>,
+    /// Keys for the admin API. With one, the admin API is served, and virtual keys can be made.
+    pub admin_keys: Vec<AdminKey>,
+    /// How old the secrets of virtual keys may become.
+    pub key_rotation: KeyRotation,
 }
 
 /// A key that stands in this file, itself or as its SHA-256.
@@ -444,6 +470,9 @@ pub struct StaticKey {
     pub key_sha256: Option<String>,
     /// Models it may call; without it, all.
     pub models: Option<Vec<String>>,
+    /// Its limits.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// Logs.

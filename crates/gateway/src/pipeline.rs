@@ -209,6 +209,7 @@ fn admit(
     let (Some(principal), Some(route)) = (&exchange.principal, &exchange.route) else {
         return Ok(());
     };
+    accounting.refuse_if_isolated(principal)?;
     let prompt = estimate_prompt(&received.body);
     let output = match exchange.surface {
         Surface::Embeddings | Surface::Moderations | Surface::CountTokens => 0,

@@ -49,6 +49,7 @@ fn snapshot(providers: &[&Arc<Provider>], metrics: &Metrics) -> Snapshot {
             default_max_output_tokens: 1,
             stream_usage: true,
             legacy_max_tokens: false,
+            prices: None,
         };
         Arc::new(Deployment::new(options, metrics))
     };

@@ -109,16 +109,17 @@ pub(crate) fn recover(dir: &Path, options: &Options) -> Result<(Start, Recovery)
         }
     }
 
-    let spare = take_spare(&mut found, options).map_err(io(dir))?;
+    let acknowledged_in = (acknowledged >> 32) as u32;
+    let spare = take_spare(&mut found, acknowledged_in, options).map_err(io(dir))?;
     let mut scan = Scan { at: (0, HEADER_WORDS), ..Scan::default() };
     let last = found.len().saturating_sub(1);
     for (index, (segment, truncated)) in found.iter_mut().enumerate() {
         let end = scan.segment(segment, acknowledged);
-        if index == last && !*truncated {
-            // Not before what was acknowledged, even if a power failure took it: sequences there
-            // would never be delivered.
-            let acknowledged_here = (acknowledged >> 32) as u32 == segment.number;
-            let behind = if acknowledged_here { acknowledged as u32 as usize + 1 } else { 0 };
+        // Nothing is written before what was acknowledged, even if a power failure took that:
+        // sequences there would never be delivered.
+        if index == last && !*truncated && segment.number >= acknowledged_in {
+            let here = acknowledged_in == segment.number;
+            let behind = if here { acknowledged as u32 as usize + 1 } else { 0 };
             segment.resume(end.max(behind).min(segment.len()));
         }
     }
@@ -192,6 +193,7 @@ fn list(dir: &Path) -> io::Result<Files> {
 /// journal, if it is of the right size; the rest is deleted.
 fn take_spare(
     found: &mut Vec<(Segment, bool)>,
+    acknowledged_in: u32,
     options: &Options,
 ) -> io::Result<Option<Arc<Segment>>> {
     let mut spare: Option<Segment> = None;
@@ -200,7 +202,7 @@ fn take_spare(
         if let Some(other) = spare.take() {
             fs::remove_file(&other.path)?;
         }
-        if truncated || segment.len() != options.words() {
+        if truncated || segment.len() != options.words() || segment.number <= acknowledged_in {
             fs::remove_file(&segment.path)?;
         } else {
             segment.resume(HEADER_WORDS);

@@ -333,3 +333,151 @@ fn a_file_system_that_refuses_is_an_error_of_append() {
     };
     assert_eq!(error, AppendError::Full(FullCause::Disk(std::io::ErrorKind::NotFound)));
 }
+
+#[test]
+fn a_record_whose_closing_record_is_lost_is_open_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let record = journal.open_record(b"intent", 100).unwrap();
+    record.progress(1, 2);
+    let closing = record.close(b"outcome").unwrap().as_u64();
+    drop(journal);
+    let path = segments(dir.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    let at = u64::from(closing as u32) * 8;
+    file.write_all_at(&[0; 40], at).unwrap();
+    let (journal, recovery) = open(dir.path());
+    let [unfinished] = recovery.unfinished.as_slice() else { panic!("{recovery:?}") };
+    assert_eq!((unfinished.payload.as_slice(), unfinished.progress), (&b"intent"[..], [1, 2]));
+    assert!(all(&journal).is_empty());
+}
+
+#[test]
+fn a_record_is_closed_although_the_process_died_before_it_was_marked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let record = journal.open_record(b"intent", 100).unwrap();
+    let opened = record.sequence().as_u64();
+    record.close(b"outcome").unwrap();
+    drop(journal);
+    let path = segments(dir.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    let at = u64::from(opened as u32) * 8;
+    file.write_all_at(&0x4f50_454e_3333_5a5a_u64.to_le_bytes(), at + 16).unwrap();
+    file.write_all_at(&[0; 8], at + 24).unwrap();
+    let (journal, recovery) = open(dir.path());
+    assert!(recovery.unfinished.is_empty());
+    assert_eq!(all(&journal), ["outcome"]);
+}
+
+#[test]
+fn damage_while_it_is_open_is_counted_and_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.append(b"first").unwrap();
+    let second = journal.append(b"second").unwrap().as_u64();
+    journal.append(b"third").unwrap();
+    let path = segments(dir.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(b"X", u64::from(second as u32) * 8 + 33).unwrap();
+    let batch = journal.next_batch(9);
+    assert_eq!(payloads(&batch), ["first", "third"]);
+    journal.acknowledge(batch[1].sequence).unwrap();
+    assert_eq!(journal.damaged(), 1);
+}
+
+#[test]
+fn an_opened_journal_goes_on_behind_what_was_acknowledged_even_if_that_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    for _ in 0..10 {
+        journal.append(&[1; 100]).unwrap();
+    }
+    let last = journal.next_batch(99).pop().unwrap().sequence;
+    journal.acknowledge(last).unwrap();
+    drop(journal);
+    // As after a power failure that the position outlived.
+    let path = segments(dir.path()).remove(0);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&vec![0; SEGMENT as usize - 128], 128).unwrap();
+    let (journal, _) = open(dir.path());
+    assert!(journal.append(b"new").unwrap() > last);
+    assert_eq!(all(&journal), ["new"]);
+}
+
+#[test]
+fn nothing_is_written_before_what_was_acknowledged_when_its_segment_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let pinned = journal.open_record(b"pinned", 10).unwrap();
+    while segments(dir.path()).len() < 4 {
+        journal.append(&[1; 1000]).unwrap();
+    }
+    journal.sync().unwrap();
+    let last = journal.next_batch(usize::MAX).pop().unwrap().sequence;
+    journal.acknowledge(last).unwrap();
+    drop((pinned, journal));
+    for lost in segments(dir.path()).drain(1..) {
+        OpenOptions::new().write(true).open(lost).unwrap().set_len(3).unwrap();
+    }
+    let (journal, recovery) = open(dir.path());
+    assert_eq!(recovery.unfinished.len(), 1);
+    assert!(journal.append(b"new").unwrap() > last);
+    assert_eq!(all(&journal), ["new"]);
+}
+
+#[test]
+fn threads_write_while_the_consumer_empties_a_small_journal() {
+    const THREADS: usize = 4;
+    const RECORDS: usize = 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { max_total_bytes: 3 * SEGMENT, ..options() };
+    let (journal, _) = Journal::open(dir.path(), options).unwrap();
+    let again = |what: &dyn Fn() -> Result<(), AppendError>| {
+        while let Err(error) = what() {
+            assert_eq!(error, AppendError::Full(FullCause::Limit));
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (journal, again) = (&journal, &again);
+            scope.spawn(move || {
+                for number in 0..RECORDS {
+                    let payload = format!("{thread} {number} {}", "x".repeat(number % 300));
+                    if number % 4 > 0 {
+                        again(&|| journal.append(payload.as_bytes()).map(|_| ()));
+                        continue;
+                    }
+                    let opened = std::cell::RefCell::new(None);
+                    again(&|| {
+                        *opened.borrow_mut() = Some(journal.open_record(b"intent", 400)?);
+                        Ok(())
+                    });
+                    // Never refused, however full it is.
+                    opened.take().unwrap().close(payload.as_bytes()).unwrap();
+                }
+            });
+        }
+        let mut next = [0; THREADS];
+        let mut last = None;
+        while next != [RECORDS; THREADS] {
+            let batch = journal.next_batch(100);
+            for entry in &batch {
+                assert!(last < Some(entry.sequence));
+                last = Some(entry.sequence);
+                let text = String::from_utf8(entry.payload.clone()).unwrap();
+                let mut words = text.split(' ').map(|word| word.parse::<usize>());
+                let thread = words.next().unwrap().unwrap();
+                assert_eq!(words.next().unwrap().unwrap(), next[thread]);
+                next[thread] += 1;
+            }
+            if let Some(entry) = batch.last() {
+                journal.acknowledge(entry.sequence).unwrap();
+            }
+            assert!(journal.total_bytes() <= 3 * SEGMENT);
+        }
+    });
+    assert!(journal.next_batch(1).is_empty());
+    assert_eq!(journal.damaged(), 0);
+}

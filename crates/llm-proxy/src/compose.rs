@@ -7,9 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chat::Residency;
 use config::{Api, Config, ProviderKind, YandexApi};
 use gateway::server::{ConnectionLimits, ServerOptions, TlsFiles};
-use gateway::{AccessLog, BodyLimits, Deployment, DeploymentOptions, Route, Settings, Snapshot};
+use gateway::{
+    AccessLog, BodyLimits, Deployment, DeploymentOptions, MissingPrice, Route, Settings, Snapshot,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use identity::{KeyDigest, KeyRing, Policy, Role, StaticKey};
+use identity::{KeyDigest, KeyRing, Policy, Role, RotationPolicy, StaticKey};
+use metering::PriceCatalogue;
 use providers::kind::{self, Kind, OpenAiApis};
 use providers::{
     Credentials, EgressProxy, GigaChatLogin, Http2, OriginOptions, Provider, ProviderSpec,
@@ -42,13 +45,24 @@ pub(crate) fn snapshot(
         };
         next.insert(name.clone(), (wanted.clone(), provider));
     }
+    let catalogue = PriceCatalogue::shipped(&config.limits.exchange_rates)
+        .map_err(|error| format!("limits.exchange_rates: {error}"))?;
     let routes = config.models.iter().map(|model| {
         let deployments = model.deployments.iter().filter_map(|deployment| {
             let (settings, provider) = next.get(&deployment.provider)?;
-            let options = deployment_options(deployment, settings, provider);
+            let mut options = deployment_options(deployment, settings, provider);
+            options.prices = config::resolve_price(&catalogue, config, deployment).ok();
+            if options.prices.is_none() {
+                tracing::warn!(
+                    event = "price_missing",
+                    gen_ai.provider.name = deployment.provider,
+                    gen_ai.request.model = deployment.model,
+                    "the price is not known; requests cost nothing"
+                );
+            }
             Some(Arc::new(Deployment::new(options, metrics)))
         });
-        let route = Route::new(model.name.clone(), deployments.collect());
+        let route = Route::new(model.name.clone(), deployments.collect()).limited(model.limits);
         (model.name.clone(), Arc::new(route))
     });
     let snapshot = Snapshot {
@@ -93,6 +107,7 @@ fn deployment_options(
         legacy_max_tokens: deployment
             .legacy_max_tokens
             .unwrap_or(settings.default_legacy_max_tokens()),
+        prices: None,
     }
 }
 
@@ -240,12 +255,18 @@ fn keys(config: &Config) -> Result<KeyRing, ComposeError> {
             (None, None) => None,
         };
         let digest = digest.ok_or_else(|| format!("the key `{}` cannot be read", key.name))?;
-        let policy = Policy { models: key.models.clone(), ..Policy::default() };
+        let policy = Policy { models: key.models.clone(), limits: key.limits, ..Policy::default() };
         let fixed = StaticKey { name: key.name.clone(), role: Role::User, policy };
         if !ring.add(digest, fixed) {
             return Err(format!("the key `{}` is the same as another; change one", key.name));
         }
     }
+    let rotation = &config.identity.key_rotation;
+    ring.set_rotation(Some(RotationPolicy {
+        max_age_days: rotation.max_age_days,
+        warn_days: rotation.warn_days,
+        enforce: rotation.enforce,
+    }));
     Ok(ring)
 }
 
@@ -268,6 +289,11 @@ fn settings(config: &Config) -> Settings {
             config::AccessLog::All => AccessLog::All,
             config::AccessLog::Errors => AccessLog::Errors,
             config::AccessLog::Off => AccessLog::Off,
+        },
+        everybody_limits: config.limits.everybody,
+        missing_price: match config.limits.missing_price {
+            config::MissingPrice::Refuse => MissingPrice::Refuse,
+            config::MissingPrice::Free => MissingPrice::Free,
         },
     }
 }

@@ -1,5 +1,6 @@
 //! The llm-proxy binary: command line, configuration, composition.
 
+mod accounting;
 mod commands;
 mod compose;
 mod process;

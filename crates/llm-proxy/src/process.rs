@@ -10,6 +10,7 @@ use gateway::server::{Server, TlsIdentity};
 use telemetry::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::accounting;
 use crate::compose::{self, RunningProviders};
 
 /// How often files are looked at for changes.
@@ -21,10 +22,13 @@ pub(crate) struct Process {
     gateway: Arc<Gateway>,
     tls: Option<TlsIdentity>,
     reload: Reload,
+    accounting: accounting::Running,
     /// Where callers connect.
     pub(crate) address: std::net::SocketAddr,
     /// Where operations are.
     pub(crate) operations: std::net::SocketAddr,
+    /// Where the admin API is, if it is served.
+    pub(crate) admin: Option<std::net::SocketAddr>,
 }
 
 impl Process {
@@ -37,7 +41,9 @@ impl Process {
             .map(TlsIdentity::open)
             .transpose()
             .map_err(|error| format!("server.tls: {error}"))?;
-        let gateway = Arc::new(Gateway::new(snapshot, Arc::clone(&metrics)));
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let (stores, counted) = accounting::open(&loaded.config, folder, &metrics).await?;
+        let gateway = Arc::new(Gateway::with_accounting(snapshot, Arc::clone(&metrics), counted));
         let options = compose::server_options(&loaded.config)?;
         let listen = options.listen;
         let server = Server::bind(options, tls.clone(), Arc::clone(&gateway))
@@ -53,8 +59,19 @@ impl Process {
         tokio::spawn(gateway::serve_operations(operations, Arc::clone(&gateway)));
         let seen = Fingerprint::of(&loaded.files);
         let gateway_again = Arc::clone(&gateway);
+        let accounting = accounting::start(stores, &loaded.config, &gateway).await?;
+        let admin = accounting.admin;
         let reload = Reload { file, loaded, seen, providers, metrics, gateway: gateway_again };
-        Ok(Self { server, gateway, tls, reload, address, operations: operations_address })
+        Ok(Self {
+            server,
+            gateway,
+            tls,
+            reload,
+            accounting,
+            admin,
+            address,
+            operations: operations_address,
+        })
     }
 
     /// Serves until SIGTERM or SIGINT, and drains. Whether all requests finished in time.
@@ -67,6 +84,7 @@ impl Process {
             event = "ready",
             address = %self.address,
             operations = %self.operations,
+            admin = self.admin.map(tracing::field::display),
             models = self.gateway.snapshot().routes.len(),
             "llm-proxy is ready"
         );
@@ -80,6 +98,7 @@ impl Process {
         };
         let finished = self.server.run(stop).await;
         watching.abort();
+        self.accounting.stop().await;
         tracing::info!(event = "stopped", all_finished = finished, "llm-proxy has stopped");
         Ok(finished)
     }
@@ -188,10 +207,11 @@ pub(crate) fn init_logs(config: &Config) -> Result<(), String> {
         .map_err(|error| format!("telemetry: {error}"))
 }
 
-/// The runtime of the main thread: it accepts connections and watches files; requests have
-/// threads of their own.
+/// The runtime of the main thread, which accepts connections, and of one thread for what runs beside
+/// the requests: files, the ledger, the admin API. Requests have threads of their own.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    tokio::runtime::Builder::new_current_thread()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())

@@ -9,8 +9,8 @@
 //!
 //! All keys begin with `llmp:{tag}:`; the braces put them into one slot. What an ACL user needs:
 //! `~llmp:* &llmp:* +eval +evalsha +script|load +time +get +set +zadd +zscore +zcount
-//! +zremrangebyscore +hget +hset +hdel +hgetall +pexpire +publish +subscribe +ping
-//! +client|setinfo`, and `+select` for a database other than 0.
+//! +zremrangebyscore +hget +hset +hdel +hgetall +pexpire +publish +subscribe +ping`, and `+select` for
+//! a database other than 0; for Sentinel also `+role`.
 //!
 //! A call never waits for a connection: without one it fails at once, and one is made in the
 //! background, again and again with pauses of 20 ms to 1 s. A connection is given up when it breaks,
@@ -120,8 +120,13 @@ impl SharedState {
             Err(error) => return Err(error),
         }
         let listener = notices::Listener::new(Arc::clone(&inner)).await;
-        // Others see this replica from the beginning; if not now, then by the next heartbeat.
-        let _ = inner.beat().await;
+        // Others see this replica from the beginning; if not now, then by the next heartbeat. What
+        // another attempt does not mend is said now.
+        if let Err(SharedError::Refused(code)) = inner.beat().await
+            && matches!(code.as_str(), "NOAUTH" | "NOPERM" | "WRONGPASS")
+        {
+            return Err(SharedError::Refused(code));
+        }
         let tasks = vec![
             tokio::spawn(keep_connected(Arc::clone(&inner))),
             tokio::spawn(keep_beating(Arc::clone(&inner))),

@@ -89,6 +89,32 @@ async fn a_script_that_was_flushed_is_loaded_again() {
 }
 
 #[tokio::test]
+async fn a_master_that_became_a_replica_is_left() {
+    let server = RedisServer::start().unwrap();
+    let state = SharedState::connect(&server.url(), options()).await.unwrap();
+    let mut raw = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let mut connections = || -> u64 {
+        let stats: String = redis::cmd("INFO").arg("stats").query(&mut raw).unwrap();
+        let line = stats.lines().find(|line| line.starts_with("total_connections_received"));
+        line.unwrap().split_once(':').unwrap().1.parse().unwrap()
+    };
+    state.exchange(&demand(1)).await.unwrap();
+    let before = connections();
+    let mut other = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut other).unwrap();
+    let error = state.exchange(&demand(1)).await.unwrap_err();
+    // Unless the heartbeat was told before.
+    let told = [SharedError::Refused("READONLY".to_owned()), SharedError::Unavailable];
+    assert!(told.contains(&error), "{error}");
+    let limit = Instant::now() + Duration::from_secs(30);
+    // `other` was one more; the next is a connection made anew.
+    while connections() < before + 2 {
+        assert!(Instant::now() < limit, "the connection is kept");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn keys_have_the_prefix_and_end() {
     let server = RedisServer::start().unwrap();
     let state = SharedState::connect(&server.url(), options()).await.unwrap();
@@ -105,7 +131,7 @@ async fn keys_have_the_prefix_and_end() {
 async fn an_acl_user_with_the_documented_rights_is_enough_and_a_wrong_password_is_not() {
     let acl = "user default off\nuser proxy on >hunter2@ ~llmp:* &llmp:* +eval +evalsha \
                +script|load +time +get +set +zadd +zscore +zcount +zremrangebyscore +hget +hset \
-               +hdel +hgetall +pexpire +publish +subscribe +ping +client|setinfo";
+               +hdel +hgetall +pexpire +publish +subscribe +ping";
     let server = RedisServer::start_with(acl, Listen::Plain).unwrap();
     let url = |password: &str| format!("redis://proxy:{password}@127.0.0.1:{}", server.port());
     let state = SharedState::connect(&url("hunter2%40"), options()).await.unwrap();

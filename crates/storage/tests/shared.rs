@@ -98,6 +98,7 @@ suite!(
     overspend_is_counted_and_stops_grants,
     large_amounts_are_exact,
     the_leases_of_a_replica_that_is_gone_return,
+    who_leases_is_there,
     random_leases_agree_with_a_model,
     replicas_are_counted,
     notices_reach_all,
@@ -295,6 +296,13 @@ async fn the_leases_of_a_replica_that_is_gone_return(world: World) {
     let a = world.replica("a").await;
     let back = lease(&*a, budget("b", 1000, 50, 10)).await;
     assert_eq!((back.granted, back.leased, back.total_spent), (0, 0, 350));
+}
+
+async fn who_leases_is_there(world: World) {
+    let (a, b) = (world.replica("a").await, world.replica("b").await);
+    world.forget("a", &[&*b]).await;
+    lease(&*a, budget("b", 1000, 0, 800)).await;
+    assert_eq!(lease(&*b, budget("b", 1000, 0, 1000)).await.granted, 200);
 }
 
 async fn random_leases_agree_with_a_model(world: World) {

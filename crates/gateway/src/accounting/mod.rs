@@ -9,6 +9,7 @@ mod limiters;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -41,6 +42,8 @@ pub struct Accounting {
     metrics: Option<Arc<Metrics>>,
     /// Keys that were used since somebody asked, and when, milliseconds since 1970.
     key_use: Mutex<HashMap<Arc<str>, i64>>,
+    /// Replicas cannot exchange what they have used.
+    isolated: AtomicBool,
     started: Instant,
 }
 
@@ -79,6 +82,7 @@ impl Accounting {
             alerts,
             metrics,
             key_use: Mutex::default(),
+            isolated: AtomicBool::new(false),
             started: Instant::now(),
         }
     }
@@ -115,6 +119,30 @@ impl Accounting {
     #[must_use]
     pub fn journal(&self) -> Option<&Arc<Journal>> {
         self.journal.as_ref()
+    }
+
+    /// Whether replicas cannot exchange what they have used: tenants that fail closed are refused.
+    pub fn set_isolated(&self, isolated: bool) {
+        self.isolated.store(isolated, Ordering::Relaxed);
+    }
+
+    /// Tells of a share of a budget that was passed.
+    pub fn alert(&self, alert: BudgetAlert) {
+        (self.alerts)(alert);
+    }
+
+    /// Refuses a tenant that wants no service while limits and budgets are not exact.
+    pub(crate) fn refuse_if_isolated(&self, principal: &Principal) -> Result<(), ApiError> {
+        let closed = || principal.tenant().is_some_and(|tenant| tenant.fail_closed());
+        if !self.isolated.load(Ordering::Relaxed) || !closed() {
+            return Ok(());
+        }
+        Err(ApiError::new(
+            ErrorKind::Overloaded,
+            "limits and budgets cannot be shared with the other replicas at the moment, and this \
+             tenant wants no service without; try again later",
+        )
+        .with_code("shared_state_unavailable"))
     }
 
     /// Nanoseconds since the process began to count: the clock of the limits.

@@ -58,7 +58,8 @@ fn sentinel(
     if service.is_empty() || db < 0 {
         return Err(wrong());
     }
-    let nodes = hosts.split(',').map(|host| node(host).ok_or_else(wrong));
+    let secure = certificates.is_some();
+    let nodes = hosts.split(',').map(|host| node(host, secure).ok_or_else(wrong));
     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
     // Names and passwords are decoded as in any other URL.
     let info = parse(&format!("redis://{user}@localhost"), SENTINEL_FORM)?;
@@ -89,14 +90,21 @@ fn sentinel(
     Ok(Source::Sentinel(Box::new(tokio::sync::Mutex::new(client))))
 }
 
-fn node(host: &str) -> Option<ConnectionAddr> {
+fn node(host: &str, secure: bool) -> Option<ConnectionAddr> {
     let (name, port) = match host.rsplit_once(':') {
         // A bare address of IPv6 ends with its bracket.
         Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()?),
         _ => (host, 26379),
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    (!name.is_empty()).then(|| ConnectionAddr::Tcp(name.to_owned(), port))
+    let host = name.to_owned();
+    if host.is_empty() {
+        return None;
+    }
+    Some(match secure {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
+    })
 }
 
 #[cfg(test)]
