@@ -26,6 +26,25 @@ pub struct BudgetStanding {
     pub resets_at_ms: Option<i64>,
 }
 
+/// What a deployment costs now, nano-roubles, value-added tax included.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct PriceRow {
+    /// The public model name.
+    pub route: String,
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// The provider's name of the model.
+    pub model: String,
+    /// A million prompt tokens; absent: the price is not known.
+    pub prompt_nanos: Option<i64>,
+    /// A million cached prompt tokens.
+    pub cached_nanos: Option<i64>,
+    /// A million completion tokens.
+    pub completion_nanos: Option<i64>,
+    /// Where the price comes from.
+    pub source: String,
+}
+
 /// Tells how budgets stand right now.
 pub trait Standings: Send + Sync + 'static {
     /// The standing of a budget; `None`: it is not known here yet.
@@ -42,6 +61,8 @@ pub struct Admin {
     pub authenticate: Arc<dyn Authenticate>,
     /// How budgets stand.
     pub standings: Arc<dyn Standings>,
+    /// What deployments cost.
+    pub prices: Box<dyn Fn() -> Vec<PriceRow> + Send + Sync>,
     /// Milliseconds since 1970.
     pub clock: fn() -> i64,
     /// 256 random bits from a cryptographic source.

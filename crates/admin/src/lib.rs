@@ -14,6 +14,6 @@ mod resource;
 mod router;
 
 pub use actor::{Actor, Authenticate, Seal};
-pub use admin::{Admin, BudgetStanding, Standings};
+pub use admin::{Admin, BudgetStanding, PriceRow, Standings};
 pub use error::{AdminError, ErrorBody, ErrorDetails};
 pub use router::{openapi, router};

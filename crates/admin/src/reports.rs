@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::actor::Actor;
-use crate::admin::{Admin, BudgetStanding};
+use crate::admin::{Admin, BudgetStanding, PriceRow};
 use crate::error::AdminError;
 
 /// Which usage is meant.
@@ -162,6 +162,20 @@ pub(crate) async fn budget_status(
         reserved_nanos,
         resets_at_ms,
     }))
+}
+
+/// What deployments cost.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct Prices {
+    pub(crate) data: Vec<PriceRow>,
+}
+
+pub(crate) async fn prices(
+    State(admin): State<Arc<Admin>>,
+    actor: Actor,
+) -> Result<Json<Prices>, AdminError> {
+    Admin::need(&actor, Permission::ReadPrices)?;
+    Ok(Json(Prices { data: (admin.prices)() }))
 }
 
 /// Which events are wanted.

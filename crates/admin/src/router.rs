@@ -20,7 +20,9 @@ use crate::admin::Admin;
 use crate::crud::{self, ListQuery, Page};
 use crate::error::AdminError;
 use crate::openapi::{Endpoint, Verb, document};
-use crate::reports::{BudgetStatus, Events, EventsQuery, UsageEntries, UsageQuery, UsageSums};
+use crate::reports::{
+    BudgetStatus, Events, EventsQuery, Prices, UsageEntries, UsageQuery, UsageSums,
+};
 use crate::resource::Resource;
 use crate::{keys, reports};
 
@@ -60,6 +62,7 @@ fn endpoints() -> Vec<(Endpoint, MethodRouter<Admins>)> {
             get("/budgets/{id}/status", "How a budget stands").answer::<BudgetStatus>(),
             routing::get(reports::budget_status),
         ),
+        (get("/prices", "What deployments cost").answer::<Prices>(), routing::get(reports::prices)),
         (
             get("/usage", "Sums of tokens and cost").query::<UsageQuery>().answer::<UsageSums>(),
             routing::get(reports::sums),

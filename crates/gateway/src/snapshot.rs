@@ -7,7 +7,7 @@ use chat::Residency;
 use dialects::Unsupported;
 use http::HeaderValue;
 use identity::KeyRing;
-use metering::{DatedPrices, Limits};
+use metering::{DatedPrices, Limits, Price};
 use providers::{Provider, Timeouts};
 use telemetry::{DeploymentLabels, DeploymentMetrics, Metrics};
 
@@ -194,6 +194,26 @@ impl Deployment {
             legacy_max_tokens: options.legacy_max_tokens,
             prices: options.prices,
         }
+    }
+}
+
+impl Deployment {
+    /// The provider's name in the configuration.
+    #[must_use]
+    pub fn provider_name(&self) -> &str {
+        self.provider.name()
+    }
+
+    /// The provider's name of the model.
+    #[must_use]
+    pub fn model_name(&self) -> &str {
+        &self.model
+    }
+
+    /// What it costs at a time, milliseconds since 1970; `None`: nobody knows.
+    #[must_use]
+    pub fn price_at(&self, at_ms: i64) -> Option<Arc<Price>> {
+        self.prices.as_ref()?.at(at_ms).cloned()
     }
 }
 

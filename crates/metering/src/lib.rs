@@ -40,3 +40,10 @@ pub fn is_time_zone(name: &str) -> bool {
 pub fn rfc3339(at_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| String::new(), |at| at.to_string())
 }
+
+/// The beginning of a day, `2026-11-23`, in UTC, milliseconds since 1970.
+#[must_use]
+pub fn day_start_utc(day: &str) -> Option<i64> {
+    let date: jiff::civil::Date = day.parse().ok()?;
+    Some(date.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond())
+}

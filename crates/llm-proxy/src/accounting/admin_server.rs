@@ -2,11 +2,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use admin::{Actor, Admin, AdminError, Authenticate, BudgetStanding, Seal, Standings};
+use admin::{Actor, Admin, AdminError, Authenticate, BudgetStanding, PriceRow, Seal, Standings};
 use async_trait::async_trait;
 use config::{AdminRole, Config};
 use gateway::Gateway;
 use identity::{KeyDigest, Presented, Role};
+use metering::ChargedUsage;
 use ring::rand::{SecureRandom, SystemRandom};
 use storage::Database;
 use tokio::sync::Notify;
@@ -48,6 +49,10 @@ pub(super) async fn start(
         ledger: Arc::clone(database) as _,
         authenticate: Arc::new(Keys { fixed: keys, gateway: Arc::clone(gateway) }),
         standings: Arc::new(Meters(Arc::clone(gateway))),
+        prices: {
+            let gateway = Arc::clone(gateway);
+            Box::new(move || price_rows(&gateway))
+        },
         clock: now_ms,
         random,
         changed: Box::new(move || changed.notify_one()),
@@ -60,6 +65,37 @@ pub(super) async fn start(
         }
     });
     Ok(Some((address, task)))
+}
+
+fn price_rows(gateway: &Gateway) -> Vec<PriceRow> {
+    let million = |prompt, cached, completion| ChargedUsage {
+        prompt_tokens: prompt,
+        cached_tokens: cached,
+        completion_tokens: completion,
+        ..ChargedUsage::default()
+    };
+    let snapshot = gateway.snapshot();
+    let mut rows = Vec::new();
+    for route in snapshot.routes.values() {
+        for deployment in &route.deployments {
+            let price = deployment.price_at(now_ms());
+            let cost = |usage: ChargedUsage| {
+                let price = price.as_ref()?;
+                let each = price.cost(&ChargedUsage::default()).nanos;
+                Some(price.cost(&usage).nanos - each)
+            };
+            rows.push(PriceRow {
+                route: route.name.clone(),
+                provider: deployment.provider_name().to_owned(),
+                model: deployment.model_name().to_owned(),
+                prompt_nanos: cost(million(1_000_000, 0, 0)),
+                cached_nanos: cost(million(1_000_000, 1_000_000, 0)),
+                completion_nanos: cost(million(0, 0, 1_000_000)),
+                source: price.as_ref().map(|price| price.version().to_string()).unwrap_or_default(),
+            });
+        }
+    }
+    rows
 }
 
 fn admin_keys(config: &Config) -> Result<HashMap<KeyDigest, (String, Role)>, String> {

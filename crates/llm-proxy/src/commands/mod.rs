@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod remote;
+mod report;
 mod serve;
 
 use std::io::Write;
@@ -10,6 +12,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use remote::{Action, PriceAction, Remote};
+use report::Report;
 
 /// Where the configuration is looked for when no file is named.
 const DEFAULT_CONFIG: &str = "llm-proxy.yaml";
@@ -72,6 +77,66 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Manage tenants through the admin API
+    #[command(after_help = "Example: llm-proxy tenants create name=Ромашка tier=pro")]
+    Tenants {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        action: Action,
+    },
+    /// Manage teams through the admin API
+    #[command(after_help = "Example: llm-proxy teams create tenant=ten_... name=support")]
+    Teams {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        action: Action,
+    },
+    /// Manage users and service accounts through the admin API
+    #[command(
+        after_help = "Example: llm-proxy users create tenant=ten_... name=bot service_account=true"
+    )]
+    Users {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        action: Action,
+    },
+    /// Manage virtual keys through the admin API
+    #[command(after_help = "Example: llm-proxy keys create tenant=ten_... name=web")]
+    Keys {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        action: Action,
+    },
+    /// Manage budgets through the admin API
+    #[command(
+        after_help = "Example: llm-proxy budgets create tenant=ten_... name=month period=month hard=true \\\n           amount_nanos=1000000000000 scope='{\"kind\":\"tenant\"}'"
+    )]
+    Budgets {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        action: Action,
+    },
+    /// What deployments cost, from the admin API
+    #[command(after_help = "Example: llm-proxy prices list")]
+    Prices {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        action: PriceAction,
+    },
+    /// Reports for finance and auditors, from the admin API
+    #[command(after_help = "Example: llm-proxy report cost --by tenant,model")]
+    Report {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(subcommand)]
+        report: Report,
+    },
     /// The JSON Schema of the configuration
     #[command(after_help = "Example: llm-proxy schema > llm-proxy.schema.json")]
     Schema,
@@ -92,6 +157,13 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Demo { listen, json }) => demo::run(listen, json),
         Some(Command::Simulate(arguments)) => simulate(&arguments),
         Some(Command::Check { config, effective, json }) => check::run(&config, effective, json),
+        Some(Command::Tenants { remote, action }) => remote.run("tenants", action),
+        Some(Command::Teams { remote, action }) => remote.run("teams", action),
+        Some(Command::Users { remote, action }) => remote.run("users", action),
+        Some(Command::Keys { remote, action }) => remote.run("keys", action),
+        Some(Command::Budgets { remote, action }) => remote.run("budgets", action),
+        Some(Command::Prices { remote, action }) => remote.prices(&action),
+        Some(Command::Report { remote, report }) => report.run(&remote),
         Some(Command::Schema) => {
             print(&config::schema_json());
             Ok(())
