@@ -184,37 +184,55 @@ impl BudgetMeter {
     ) -> Result<BudgetReservation, BudgetExceeded> {
         self.advance(now_ms);
         let nanos = nanos.max(0);
-        let mut reserved = self.reserved.load(Ordering::Relaxed);
+        let mut reserved = self.reserved.load(Ordering::SeqCst);
         loop {
-            let spent = self.spent.load(Ordering::Relaxed);
-            let elsewhere = self.reserved_elsewhere.load(Ordering::Relaxed);
-            let committed = spent.saturating_add(reserved).saturating_add(elsewhere);
-            if self.budget.hard && !self.has_room(committed, reserved, nanos) {
-                return Err(BudgetExceeded {
-                    id: self.budget.id.clone(),
-                    name: self.budget.name.clone(),
-                    amount_nanos: self.budget.amount_nanos,
-                    committed_nanos: committed,
-                    resets_at_ms: self.window().end_ms,
-                });
+            if self.budget.hard && !self.has_room(reserved, nanos) {
+                return Err(self.exceeded());
             }
             match self.reserved.compare_exchange_weak(
                 reserved,
                 reserved.saturating_add(nanos),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
             ) {
-                Ok(_) => return Ok(BudgetReservation { meter: Arc::clone(self), nanos }),
+                Ok(_) => break,
                 Err(found) => reserved = found,
             }
+        }
+        let reservation = BudgetReservation { meter: Arc::clone(self), nanos };
+        if self.confirms(&reservation) { Ok(reservation) } else { Err(self.exceeded()) }
+    }
+
+    /// Whether a promise that was counted still fits. What is promised and what is spent are two
+    /// numbers: while the first was looked at, one promise may have been spent and another given, so
+    /// that it is as large as before and the second is not. Settling counts as spent before it ends
+    /// the promise, and here they are read in the other order, so that nothing is overlooked.
+    fn confirms(&self, reservation: &BudgetReservation) -> bool {
+        let others = self.reserved.load(Ordering::SeqCst).saturating_sub(reservation.nanos);
+        !self.budget.hard || self.has_room(others, reservation.nanos)
+    }
+
+    fn committed(&self, reserved: i64) -> i64 {
+        let spent = self.spent.load(Ordering::SeqCst);
+        let elsewhere = self.reserved_elsewhere.load(Ordering::SeqCst);
+        spent.saturating_add(reserved).saturating_add(elsewhere)
+    }
+
+    fn exceeded(&self) -> BudgetExceeded {
+        BudgetExceeded {
+            id: self.budget.id.clone(),
+            name: self.budget.name.clone(),
+            amount_nanos: self.budget.amount_nanos,
+            committed_nanos: self.committed(self.reserved.load(Ordering::SeqCst)),
+            resets_at_ms: self.window().end_ms,
         }
     }
 
     /// Whether `nanos` fit. Replicas know of each other's promises only as of the last exchange, so
     /// each may promise its share of what is left between two of them; one request at a time is let
     /// through whole, as long as it fits into what is left of all.
-    fn has_room(&self, committed: i64, reserved: i64, nanos: i64) -> bool {
-        let left = self.budget.amount_nanos.saturating_sub(committed);
+    fn has_room(&self, reserved: i64, nanos: i64) -> bool {
+        let left = self.budget.amount_nanos.saturating_sub(self.committed(reserved));
         if left <= 0 || nanos > left {
             return false;
         }
@@ -243,8 +261,10 @@ impl BudgetMeter {
     /// Counts spend that nothing was reserved for: found in the journal after a crash.
     pub fn spend(&self, now_ms: i64, nanos: i64) -> Vec<BudgetAlert> {
         self.advance(now_ms);
-        self.spent.fetch_add(nanos, Ordering::Relaxed);
-        self.unshared.fetch_add(nanos, Ordering::Relaxed);
+        let nanos = nanos.max(0);
+        // In this order for `end_exchange`.
+        add(&self.unshared, nanos);
+        add(&self.spent, nanos);
         self.alerts()
     }
 
@@ -277,7 +297,7 @@ impl BudgetMeter {
 
     /// The exchange failed: what it told counts for the next one.
     pub fn fail_exchange(&self, spent: i64) {
-        self.unshared.fetch_add(spent, Ordering::Relaxed);
+        add(&self.unshared, spent);
     }
 
     /// What an exchange brought: spent by all replicas in the present window, promised by the
@@ -288,8 +308,11 @@ impl BudgetMeter {
         reserved_elsewhere: i64,
         replicas: u64,
     ) -> Vec<BudgetAlert> {
-        let since = self.unshared.load(Ordering::Relaxed);
-        self.spent.store(spent.saturating_add(since), Ordering::Relaxed);
+        // By what the sum differs, not the sum: what is spent meanwhile must not be overwritten. It
+        // may be counted twice until the next exchange, never not at all.
+        let before = self.spent.load(Ordering::SeqCst);
+        let since = self.unshared.load(Ordering::SeqCst);
+        add(&self.spent, spent.saturating_add(since).saturating_sub(before));
         self.reserved_elsewhere.store(reserved_elsewhere.max(0), Ordering::Relaxed);
         self.replicas.store(replicas.max(1), Ordering::Relaxed);
         self.alerts()
@@ -319,8 +342,15 @@ impl BudgetReservation {
 
 impl Drop for BudgetReservation {
     fn drop(&mut self) {
-        self.meter.reserved.fetch_sub(self.nanos, Ordering::Relaxed);
+        self.meter.reserved.fetch_sub(self.nanos, Ordering::SeqCst);
     }
+}
+
+/// Adds without wrapping: a sum too large to count must not make a spent budget look whole.
+fn add(counter: &AtomicI64, nanos: i64) {
+    let _ = counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |value| {
+        Some(value.saturating_add(nanos))
+    });
 }
 
 impl std::fmt::Display for BudgetAlert {
@@ -337,158 +367,5 @@ impl std::fmt::Display for BudgetAlert {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::budget::BudgetScope;
-
-    fn zone(name: &str) -> TimeZone {
-        TimeZone::get(name).unwrap()
-    }
-
-    fn meter(amount: i64, hard: bool, period: BudgetPeriod) -> Arc<BudgetMeter> {
-        let budget = Budget {
-            id: "bud_1".to_owned(),
-            tenant: "ten_1".to_owned(),
-            name: "ноябрь".to_owned(),
-            scope: BudgetScope::Tenant,
-            period,
-            amount_nanos: amount,
-            hard,
-            alert_url: None,
-        };
-        Arc::new(BudgetMeter::new(Arc::new(budget), zone("Europe/Moscow"), 0, 0))
-    }
-
-    fn at(text: &str) -> i64 {
-        text.parse::<Timestamp>().unwrap().as_millisecond()
-    }
-
-    #[test]
-    fn windows_follow_the_time_zone() {
-        let moscow = zone("Europe/Moscow");
-        // Half past midnight on Monday in Moscow is still Sunday in London.
-        let now = at("2026-11-22T21:30:00Z");
-        let day = Window::of(BudgetPeriod::Day, &moscow, now);
-        assert_eq!(day.start_ms, at("2026-11-22T21:00:00Z"));
-        assert_eq!(day.end_ms, Some(at("2026-11-23T21:00:00Z")));
-        let week = Window::of(BudgetPeriod::Week, &moscow, now);
-        assert_eq!(week.start_ms, at("2026-11-22T21:00:00Z"));
-        assert_eq!(week.end_ms, Some(at("2026-11-29T21:00:00Z")));
-        let month = Window::of(BudgetPeriod::Month, &moscow, now);
-        assert_eq!(month.start_ms, at("2026-10-31T21:00:00Z"));
-        assert_eq!(month.end_ms, Some(at("2026-11-30T21:00:00Z")));
-        assert_eq!(Window::of(BudgetPeriod::Total, &moscow, now).end_ms, None);
-    }
-
-    #[test]
-    fn days_with_a_change_of_clocks_have_23_and_25_hours() {
-        let berlin = zone("Europe/Berlin");
-        let hours = |now: &str| {
-            let day = Window::of(BudgetPeriod::Day, &berlin, at(now));
-            (day.end_ms.unwrap() - day.start_ms) / 3_600_000
-        };
-        assert_eq!(hours("2026-03-29T12:00:00Z"), 23);
-        assert_eq!(hours("2026-10-25T12:00:00Z"), 25);
-    }
-
-    #[test]
-    fn a_hard_budget_promises_no_more_than_there_is() {
-        let meter = meter(100, true, BudgetPeriod::Total);
-        let first = meter.reserve(0, 70).unwrap();
-        assert_eq!(meter.reserve(0, 31).unwrap_err().committed_nanos, 70);
-        let second = meter.reserve(0, 30).unwrap();
-        meter.settle(0, first, 20);
-        assert_eq!((meter.spent(), meter.reserved()), (20, 30));
-        drop(second);
-        assert_eq!(meter.reserved(), 0);
-        let rest = meter.reserve(0, 80).unwrap();
-        meter.settle(0, rest, 85);
-        assert!(meter.reserve(0, 0).is_err(), "an exhausted budget refuses everything");
-    }
-
-    #[test]
-    fn a_soft_budget_only_tells() {
-        let meter = meter(100, false, BudgetPeriod::Total);
-        let reservation = meter.reserve(0, 500).unwrap();
-        let alerts = meter.settle(0, reservation, 85);
-        assert_eq!(alerts.iter().map(|alert| alert.percent).collect::<Vec<_>>(), [50, 80]);
-        let reservation = meter.reserve(0, 1).unwrap();
-        assert!(meter.settle(0, reservation, 1).is_empty());
-        let reservation = meter.reserve(0, 1).unwrap();
-        let alerts = meter.settle(0, reservation, 50);
-        assert_eq!(alerts.iter().map(|alert| alert.percent).collect::<Vec<_>>(), [100]);
-    }
-
-    #[test]
-    fn the_next_window_begins_anew_and_the_clock_cannot_reopen_the_last() {
-        let meter = meter(100, true, BudgetPeriod::Day);
-        let day = 86_400_000;
-        let reservation = meter.reserve(day, 100).unwrap();
-        meter.settle(day, reservation, 100);
-        assert!(meter.reserve(day, 1).is_err());
-        assert!(meter.reserve(0, 1).is_err(), "yesterday does not come back");
-        let late = meter.reserve(2 * day, 60).unwrap();
-        assert_eq!(meter.spent(), 0);
-        meter.settle(2 * day, late, 60);
-        assert_eq!(meter.spent(), 60);
-    }
-
-    #[test]
-    fn replicas_share_what_is_left() {
-        let meters: Vec<_> = (0..2).map(|_| meter(1000, true, BudgetPeriod::Total)).collect();
-        let mut spent = 0;
-        for _ in 0..50 {
-            let told: Vec<_> = meters.iter().map(|meter| meter.begin_exchange()).collect();
-            spent += told.iter().map(|(spent, _)| spent).sum::<i64>();
-            for meter in &meters {
-                meter.end_exchange(spent, 0, 2);
-            }
-            for meter in &meters {
-                while let Ok(reservation) = meter.reserve(0, 7) {
-                    meter.settle(0, reservation, 7);
-                }
-            }
-        }
-        let told: i64 = meters.iter().map(|meter| meter.begin_exchange().0).sum();
-        let total = spent + told;
-        assert!(total <= 1000 + 7, "{total}");
-        assert!(total >= 980, "{total}");
-    }
-
-    #[test]
-    fn errors_say_which_budget_and_until_when() {
-        let meter = meter(1_000_000_000, true, BudgetPeriod::Day);
-        let error = meter.reserve(at("2026-11-22T21:30:00Z"), 2_000_000_000).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the budget `ноябрь` of 1.00 RUB is spent until 2026-11-23T21:00:00Z"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_promised_twice(amounts in prop::collection::vec((0i64..50, 0i64..60), 1..100)) {
-            let meter = meter(500, true, BudgetPeriod::Total);
-            let total = std::sync::atomic::AtomicI64::new(0);
-            std::thread::scope(|scope| {
-                for part in amounts.chunks(amounts.len().div_ceil(4)) {
-                    let (meter, total) = (&meter, &total);
-                    scope.spawn(move || {
-                        for (promised, actual) in part {
-                            if let Ok(reservation) = meter.reserve(0, *promised) {
-                                let actual = (*actual).min(*promised);
-                                meter.settle(0, reservation, actual);
-                                total.fetch_add(actual, Ordering::Relaxed);
-                            }
-                        }
-                    });
-                }
-            });
-            prop_assert_eq!(meter.spent(), total.into_inner());
-            prop_assert_eq!(meter.reserved(), 0);
-            prop_assert!(meter.spent() <= 500);
-        }
-    }
-}
+#[path = "budget_meter_tests.rs"]
+mod tests;
