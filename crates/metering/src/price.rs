@@ -241,7 +241,7 @@ impl PriceCatalogue {
         let of_kind = || self.prices.iter().filter(|(_, entry)| entry.provider == kind);
         let name = of_kind()
             .map(|(_, entry)| entry.model.as_str())
-            .filter(|name| model == *name || is_version_of(model, name))
+            .filter(|name| is_version_of(model, name))
             .max_by_key(|name| name.len())
             .ok_or_else(unknown)?;
         let price = |entry: &Entry| PriceOverride {
@@ -299,12 +299,49 @@ impl PriceCatalogue {
     }
 }
 
-/// Whether `model` is `name` with a version or a variant: `gpt-4o-2024-08-06`, `yandexgpt/latest`.
+/// Whether `model` is `name`, or `name` with a version behind it: `gpt-4o-2024-08-06`,
+/// `yandexgpt/latest`. A variant is another model with another price: `gpt-5-pro` costs twelve times
+/// what `gpt-5` does. An empty name stands for every model.
 fn is_version_of(model: &str, name: &str) -> bool {
-    match model.strip_prefix(name) {
-        Some(rest) => name.is_empty() || rest.starts_with(['-', '/', ':', '@', '.']),
-        None => false,
+    name.is_empty() || model.strip_prefix(name).is_some_and(is_version)
+}
+
+/// Whether a text is nothing but marks of versions: `-2024-08-06`, `:latest`, `/rc`, `@tuned`,
+/// `-preview-05-20`. Short numbers are none, for `claude-opus-4-1` is no version of `claude-opus-4`.
+fn is_version(rest: &str) -> bool {
+    let Some(mark) = rest.chars().next() else { return true };
+    let after = rest.get(mark.len_utf8()..).unwrap_or_default();
+    match mark {
+        ':' | '@' => !after.is_empty(),
+        '/' => {
+            let end = after.find(['@', '/']).unwrap_or(after.len());
+            let (branch, rest) = after.split_at(end);
+            matches!(branch, "latest" | "rc" | "deprecated") && is_version(rest)
+        }
+        '-' => ["latest", "preview", "exp"]
+            .iter()
+            .find_map(|word| after.strip_prefix(word))
+            .map_or_else(|| is_date_and_version(after), |rest| is_version(rest) || is_day(rest)),
+        _ => false,
     }
+}
+
+/// `2024-08-06`, `20240806`, `0613` or `001`, and marks of versions behind it.
+fn is_date_and_version(text: &str) -> bool {
+    let shape = |shape: &str| {
+        let (date, rest) = text.split_at_checked(shape.len())?;
+        let same = date.bytes().zip(shape.bytes()).all(|(byte, of)| match of {
+            b'9' => byte.is_ascii_digit(),
+            _ => byte == of,
+        });
+        same.then_some(rest)
+    };
+    ["9999-99-99", "99999999", "9999", "999"].iter().filter_map(|date| shape(date)).any(is_version)
+}
+
+/// `-05-20`, as behind Gemini's previews.
+fn is_day(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'-', a, b, b'-', c, d] if [a, b, c, d].iter().all(|x| x.is_ascii_digit()))
 }
 
 /// What a model costs at some time.
@@ -408,111 +445,5 @@ impl DatedPrices {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOVEMBER_2026: i64 = 1_795_000_000_000;
-
-    fn catalogue() -> PriceCatalogue {
-        PriceCatalogue::shipped(&[]).unwrap()
-    }
-
-    fn usage(prompt: u64, cached: u64, completion: u64) -> ChargedUsage {
-        ChargedUsage {
-            prompt_tokens: prompt,
-            cached_tokens: cached,
-            completion_tokens: completion,
-            ..ChargedUsage::default()
-        }
-    }
-
-    fn cost(kind: &str, model: &str, usage: ChargedUsage, at_ms: i64) -> Cost {
-        catalogue().resolve(kind, model, None).unwrap().at(at_ms).unwrap().cost(&usage)
-    }
-
-    #[test]
-    fn every_shipped_price_resolves() {
-        let catalogue = catalogue();
-        for (_, entry) in &catalogue.prices {
-            let prices = catalogue.resolve(&entry.provider, &entry.model, None);
-            let prices = prices.unwrap_or_else(|error| panic!("{}: {error}", entry.model));
-            assert!(prices.at(NOVEMBER_2026).is_some());
-        }
-    }
-
-    #[test]
-    fn roubles_are_exact_to_the_nano() {
-        // 65 roubles for a million: 65 micro-roubles a token.
-        let cost = cost("gigachat", "GigaChat-2", usage(1000, 400, 7), NOVEMBER_2026);
-        assert_eq!(cost.nanos, (600 + 7) * 65_000);
-        assert_eq!(cost.vat_nanos, divide_half_even(607 * 65_000 * 22, 122) as i64);
-    }
-
-    #[test]
-    fn other_currencies_are_exchanged_and_versions_of_models_found() {
-        let cost =
-            cost("openai", "gpt-4o-mini-2024-07-18", usage(1_000_000, 0, 1_000_000), NOVEMBER_2026);
-        assert_eq!(cost.nanos, 60_000_000_000, "0.75 USD at 80 roubles");
-        assert_eq!(cost.vat_nanos, 0);
-    }
-
-    #[test]
-    fn the_longest_name_wins_and_a_mere_prefix_is_no_version() {
-        let catalogue = catalogue();
-        let price = |model| {
-            let prices = catalogue.resolve("openai", model, None).ok()?;
-            Some(prices.at(NOVEMBER_2026)?.cost(&usage(1_000_000, 0, 0)).nanos)
-        };
-        assert_eq!(price("gpt-4.1-mini-2025-04-14"), Some(32_000_000_000));
-        assert_eq!(price("gpt-4.1"), Some(160_000_000_000));
-        assert_eq!(price("gpt-4omega"), None);
-    }
-
-    #[test]
-    fn a_missing_price_names_model_and_provider() {
-        let error = catalogue().resolve("openai", "gpt-99", None).unwrap_err();
-        assert!(error.to_string().contains("`gpt-99` of openai"), "{error}");
-    }
-
-    #[test]
-    fn tax_on_top_follows_the_day() {
-        let price = PriceOverride {
-            currency: "RUB".to_owned(),
-            prompt: Nanos::parse("100").unwrap(),
-            cached: None,
-            completion: Nanos(0),
-            reasoning: None,
-            image: Nanos::parse("2").unwrap(),
-            request: Nanos::parse("0.01").unwrap(),
-            vat: Vat::Added,
-        };
-        let prices = catalogue().resolve("any", "thing", Some(&price)).unwrap();
-        let usage = ChargedUsage { prompt_tokens: 10_000, images: 1, ..ChargedUsage::default() };
-        let net = 1_000_000_000 + 2_000_000_000 + 10_000_000;
-        let in_2025 = 1_750_000_000_000;
-        assert_eq!(prices.at(in_2025).unwrap().cost(&usage).nanos, net * 120 / 100);
-        assert_eq!(prices.at(NOVEMBER_2026).unwrap().cost(&usage).nanos, net * 122 / 100);
-    }
-
-    #[test]
-    fn given_rates_replace_the_shipped_ones() {
-        let rate = |from: &str, rate: &str| ExchangeRate {
-            currency: "USD".to_owned(),
-            from: from.to_owned(),
-            rate: Nanos::parse(rate).unwrap(),
-            source: String::new(),
-        };
-        let rates = [rate("2026-06-01", "90"), rate("2026-11-20", "100")];
-        let prices =
-            PriceCatalogue::shipped(&rates).unwrap().resolve("openai", "gpt-4o", None).unwrap();
-        let at = |at_ms| prices.at(at_ms).unwrap().cost(&usage(1_000_000, 0, 0)).nanos;
-        assert_eq!(at(1_782_000_000_000), 225_000_000_000);
-        assert_eq!(at(NOVEMBER_2026 + 1_000_000_000), 250_000_000_000);
-    }
-
-    #[test]
-    fn huge_counts_do_not_overflow() {
-        let cost = cost("gigachat", "GigaChat-2-Max", usage(u64::MAX, 0, u64::MAX), NOVEMBER_2026);
-        assert!(cost.nanos > 0);
-    }
-}
+#[path = "price_tests.rs"]
+mod tests;
