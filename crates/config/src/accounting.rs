@@ -4,7 +4,7 @@ use metering::{ExchangeRate, Limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretUrl};
 
 /// Where things are kept, and what replicas share. Needs a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -12,10 +12,10 @@ use crate::secret::Secret;
 pub struct Storage {
     /// `sqlite://FILE`, embedded, or `postgres://USER:PASSWORD@HOST/NAME`. A relative file is looked
     /// for from the folder of the configuration.
-    pub database: Secret,
+    pub database: SecretUrl,
     /// What replicas share: `redis://`, `rediss://` or
     /// `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB`. Without it this replica is the only one.
-    pub redis: Option<Secret>,
+    pub redis: Option<SecretUrl>,
     /// Certificates (PEM) trusted for `rediss://` besides the public ones.
     pub redis_ca_bundle: Option<PathBuf>,
     /// Folder of the journal in which usage waits for the database. A relative folder is looked for
@@ -30,7 +30,7 @@ pub struct Storage {
 impl Default for Storage {
     fn default() -> Self {
         Self {
-            database: Secret::new("sqlite://./data/llm-proxy.db"),
+            database: SecretUrl::new("sqlite://./data/llm-proxy.db"),
             redis: None,
             redis_ca_bundle: None,
             journal: PathBuf::from("./data/journal"),

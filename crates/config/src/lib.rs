@@ -31,7 +31,7 @@ pub use effective::effective_yaml;
 pub use fault::{Fault, Faults};
 pub use reference::{reference_markdown, schema_json};
 pub use reload::{Fingerprint, restart_required};
-pub use secret::Secret;
+pub use secret::{Secret, SecretUrl};
 pub use types::{
     AccessLog, Api, Config, Deployment, Entra, Http2, Identity, LogFormat, Model, Provider,
     ProviderKind, Residency, Server, StaticKey, Telemetry, TimeoutOverrides, Timeouts, Tls,

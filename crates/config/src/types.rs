@@ -46,8 +46,8 @@ pub struct Server {
     /// Address and port of the admin API, which is served if there is a key for it
     /// (`identity.admin_keys`). Needs a restart.
     pub admin_listen: String,
-    /// Addresses and networks that may call the admin API, `10.0.0.0/8` say; empty: all. Needs a
-    /// restart.
+    /// Addresses and networks that may call the admin API, `10.0.0.0/8` say; empty: all.
+    /// Needs a restart.
     pub admin_addresses: Vec<String>,
     /// Threads that serve requests; 0: one for each core. Needs a restart.
     #[schemars(range(min = 0, max = 1024))]

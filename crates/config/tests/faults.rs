@@ -124,7 +124,7 @@ fn what_types_cannot_say_is_told_too() {
 
 #[test]
 fn empty_texts_and_addresses_that_reach_nobody_are_refused() {
-    let text = r#"server: {admin_listen: "127.0.0.1:8081"}
+    let text = r#"server: {admin_listen: "127.0.0.1"}
 providers:
   "a\nb": {kind: vllm, base_url: "http://:80/v1", image_hosts: ["http://minio"], apis: []}
   big: {kind: vllm, base_url: "http://v:99999/v1"}
@@ -138,7 +138,7 @@ identity:
 "#;
     let found = faults(text);
     let expected = [
-        "llm-proxy.yaml:1:10: server.admin_listen: `admin_listen` is not available in this version",
+        "llm-proxy.yaml:1:10: server.admin_listen: must be an address and a port",
         "llm-proxy.yaml:3:3: providers.a\\nb: is empty or holds a control character",
         "llm-proxy.yaml:3:24: providers.a\\nb.base_url: must be a URL",
         "llm-proxy.yaml:3:65: providers.a\\nb.image_hosts[0]: must be a host alone",
@@ -318,6 +318,7 @@ fn keys_that_need_a_restart_are_those_that_say_so() {
             changed[name] = match (name.as_str(), &changed[name]) {
                 ("log_format", _) => "text".into(),
                 ("access_log", _) => "off".into(),
+                ("admin_addresses", _) => serde_json::json!(["10.0.0.0/8"]),
                 (_, serde_json::Value::Number(number)) => (number.as_u64().unwrap() + 1).into(),
                 (_, serde_json::Value::Bool(value)) => (!value).into(),
                 (_, serde_json::Value::String(_)) => "127.0.0.1:1".into(),

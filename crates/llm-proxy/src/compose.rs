@@ -340,6 +340,7 @@ mod tests {
         let text = format!(
             "providers: {{a: {{{provider}}}}}\n\
              models: [{{name: m, deployments: [{{provider: a, model: m}}]}}]\n\
+             limits: {{missing_price: free}}\n\
              identity: {{static_keys: [{{name: dev, key: sk-for-tests}}]}}\n"
         );
         config::load_text("x.yaml", &text, &|_| None).unwrap().config

@@ -158,6 +158,9 @@ fn configurations_in_documents_have_no_faults() {
                     "models: [{{name: m, deployments: [{{provider: {name}, model: m}}]}}]\n"
                 ));
             }
+            if !text.contains("limits:") {
+                whole.push_str("limits: {missing_price: free}\n");
+            }
             if !text.contains("identity:") {
                 whole.push_str("identity: {static_keys: [{name: dev, key: \"${DEV_KEY}\"}]}\n");
             }

@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use crate::receive::Received;
 
 /// Tokens of a prompt, from the bytes of the request that carries it: a bound for a reservation,
@@ -43,8 +45,11 @@ fn estimate_sample(body: &[u8]) -> u64 {
             0x80..0xc0 => {}
             _ => {
                 run += 1;
-                if run <= LONGEST_WORD {
-                    weight += LATIN;
+                match run.cmp(&LONGEST_WORD) {
+                    Ordering::Less => weight += LATIN,
+                    // What looked like a word was none.
+                    Ordering::Equal => weight = weight.saturating_sub((run - 1) * LATIN),
+                    Ordering::Greater => {}
                 }
             }
         }

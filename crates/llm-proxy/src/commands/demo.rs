@@ -3,11 +3,13 @@ use std::path::Path;
 
 use simulator::Simulator;
 
-use super::Failure;
+use super::{Failure, one_rouble};
 use crate::process::{self, Process};
 
 /// Key of the demo's callers.
 const KEY: &str = "sk-demo-default";
+/// Key of the demo's administrator.
+const ADMIN_KEY: &str = "sk-demo-admin";
 /// Base64 of `sim-id:sim-secret`, which the simulated GigaChat takes.
 const GIGACHAT_CREDENTIALS: &str = "c2ltLWlkOnNpbS1zZWNyZXQ=";
 
@@ -44,21 +46,44 @@ pub(super) fn run(listen: SocketAddr, json: bool) -> Result<(), Failure> {
             let process = Process::start(loaded, file.clone()).await?;
             let base_url = format!("http://{}", process.address);
             let ops_url = format!("http://{}", process.operations);
+            let admin_url = process.admin.map(|at| format!("http://{at}")).unwrap_or_default();
+            let spending = tokio::task::spawn_blocking({
+                let (admin_url, base_url) = (admin_url.clone(), base_url.clone());
+                move || one_rouble::spend(&admin_url, ADMIN_KEY, &base_url)
+            });
+            let serving = process.run();
+            tokio::pin!(serving);
+            let budget = tokio::select! {
+                spent = spending => spent.map_err(|error| error.to_string())??,
+                stopped = &mut serving => return stopped,
+            };
             if json {
                 let line = serde_json::json!({
                     "base_url": base_url,
-                    "admin_url": null,
+                    "admin_url": admin_url,
                     "ops_url": ops_url,
                     "simulator_url": simulator.base_url(),
-                    "keys": { "default": KEY },
+                    "keys": { "default": KEY, "admin": ADMIN_KEY, "budget": budget.key },
+                    "tenant": budget.tenant,
+                    "budget": budget.id,
                     "models": models,
                     "data_dir": folder.path(),
                 });
                 println!("{line}");
             } else {
-                println!("{}", things_to_try(&base_url, &ops_url, &simulator.base_url(), &file));
+                println!(
+                    "{}",
+                    things_to_try(
+                        &base_url,
+                        &ops_url,
+                        &admin_url,
+                        &simulator.base_url(),
+                        &file,
+                        &budget
+                    )
+                );
             }
-            process.run().await
+            serving.await
         })
         .map_err(failed)?;
     simulator.shutdown();
@@ -67,11 +92,14 @@ pub(super) fn run(listen: SocketAddr, json: bool) -> Result<(), Failure> {
 
 fn configuration(listen: SocketAddr, simulator: &str, yandex_key: &Path) -> String {
     let mut text = format!(
-        r#"server: {{listen: "{listen}", ops_listen: "127.0.0.1:0", drain_timeout_s: 10}}
+        r#"server: {{listen: "{listen}", ops_listen: "127.0.0.1:0", admin_listen: "127.0.0.1:0", drain_timeout_s: 10}}
 telemetry: {{access_log: errors, log_level: warn}}
 identity:
   static_keys:
     - {{name: default, key: "{KEY}"}}
+  admin_keys:
+    - {{name: demo, key: "{ADMIN_KEY}"}}
+limits: {{missing_price: free}}
 providers:
   gigachat:
     kind: gigachat
@@ -124,7 +152,14 @@ models:
     text
 }
 
-fn things_to_try(base_url: &str, ops_url: &str, simulator: &str, file: &Path) -> String {
+fn things_to_try(
+    base_url: &str,
+    ops_url: &str,
+    admin_url: &str,
+    simulator: &str,
+    file: &Path,
+    budget: &one_rouble::Spent,
+) -> String {
     format!(
         r#"llm-proxy runs in front of simulated providers.
 
@@ -133,9 +168,13 @@ fn things_to_try(base_url: &str, ops_url: &str, simulator: &str, file: &Path) ->
   API key             {KEY}
   models              chat (GigaChat, then vLLM, then OpenAI), gigachat, yandexgpt, qwen, cloudru,
                       vllm, openai, azure, anthropic, and NAME-embeddings of each
+  admin API           {admin_url}/admin/v1/openapi.json, key {ADMIN_KEY}
   operations          {ops_url}/health/ready, {ops_url}/metrics
   simulator           {simulator}/_sim/bill, {simulator}/_sim/requests
   configuration       {file}
+
+A tenant with a key and a budget of one rouble has just spent it: {requests} requests were answered, then
+  {refusal}
 
 Try:
 
@@ -158,12 +197,24 @@ Try:
     -H "Content-Type: application/json" \
     -d '{{"model": "chat", "messages": [{{"role": "user", "content": "[[sim: status=500]] Привет!"}}]}}'
 
+  # the key whose budget is spent; what was spent, by whom, on what
+  curl {base_url}/v1/chat/completions -H "Authorization: Bearer {budget_key}" \
+    -H "Content-Type: application/json" \
+    -d '{{"model": "gigachat", "messages": [{{"role": "user", "content": "Привет!"}}]}}'
+  export LLM_PROXY_ADMIN_URL={admin_url} LLM_PROXY_ADMIN_KEY={ADMIN_KEY}
+  llm-proxy budgets status {budget_id}
+  llm-proxy report cost --by tenant,key,model
+
   # Python: pip install openai
   from openai import OpenAI
   client = OpenAI(base_url="{base_url}/v1", api_key="{KEY}")
   print(client.chat.completions.create(model="qwen", messages=[{{"role": "user", "content": "Привет!"}}]))
 
 Ctrl-C stops it."#,
-        file = file.display()
+        file = file.display(),
+        requests = budget.requests,
+        refusal = budget.refusal,
+        budget_key = budget.key,
+        budget_id = budget.id,
     )
 }

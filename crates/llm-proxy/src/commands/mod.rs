@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod one_rouble;
 mod remote;
 mod report;
 mod serve;
