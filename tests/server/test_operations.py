@@ -202,5 +202,8 @@ def test_the_command_line(gateway, tmp_path):
 
 def test_a_port_in_use_is_said(gateway):
     gateway.start()
-    again = run("serve", "--config", str(gateway.file))
+    other = gateway.file.parent / "other"
+    other.mkdir()
+    (other / "llm-proxy.yaml").write_text(gateway.file.read_text())
+    again = run("serve", "--config", str(other / "llm-proxy.yaml"))
     assert again.returncode == 1 and f"127.0.0.1:{gateway.port} cannot be bound" in again.stderr
