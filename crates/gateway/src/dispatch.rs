@@ -10,6 +10,7 @@ use dialects::json::Patch;
 use dialects::openai_responses::Echo;
 use dialects::{AnswerContext, EncodedRequest, structured};
 use http::{HeaderMap, HeaderValue, Response};
+use identity::Rotation;
 use metering::{LedgerOutcome, format_nanos};
 use providers::{Answer, AnswerBody, Call, Operation, WireFormat};
 use telemetry::Stage;
@@ -515,6 +516,12 @@ pub(crate) fn describe<B>(response: &mut Response<B>, exchange: &mut Exchange) {
         headers.insert("x-llm-proxy-provider", deployment.provider_header.clone());
         headers.insert("x-llm-proxy-model", deployment.model_header.clone());
         headers.insert("x-llm-proxy-attempts", HeaderValue::from(exchange.attempts));
+    }
+    if let Some(principal) = &exchange.principal
+        && let Rotation::Due { days_left } = principal.rotation()
+        && let Ok(value) = HeaderValue::try_from(format!("due in {days_left} days"))
+    {
+        headers.insert("x-llm-proxy-key-rotation", value);
     }
     if let Some(nanos) = exchange.cost_so_far()
         && let Ok(value) = HeaderValue::try_from(format_nanos(nanos.into()))

@@ -19,6 +19,9 @@ use crate::worker::id_seed;
 /// The status that stands for a caller who went away before the answer (nginx's).
 const CALLER_GONE: u16 = 499;
 
+/// Tokens of a running stream after which limits and budgets are told anew what it has used.
+const OVERRUN_SLICE: u64 = 64;
+
 /// One request while it is served. Dropping it settles it: metrics and log say how it ended, and
 /// an exchange that nobody finished ended because its caller went away.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(crate) struct Exchange {
     pub(crate) delivered: Delivered,
     /// The call to a provider that is running and may be charged for.
     attempt: Option<Attempt>,
+    /// Delivered tokens at which limits and budgets were last told of more than was reserved.
+    overrun_noted: u64,
     /// What attempts before the running one were charged with.
     charged_before: Usage,
     charged: Charged,
@@ -97,6 +102,7 @@ impl Exchange {
             prompt_estimate: 0,
             delivered: Delivered::default(),
             attempt: None,
+            overrun_noted: 0,
             charged_before: Usage::default(),
             charged: Charged::default(),
             stage_started: now,
@@ -203,12 +209,32 @@ impl Exchange {
             attempt.forget();
         }
         self.delivered = Delivered::default();
+        self.overrun_noted = 0;
     }
 
     /// More of the answer went out.
     pub(crate) fn note_delivered(&mut self) {
-        if let Some(attempt) = &self.attempt {
-            attempt.progress(self.delivered.tokens());
+        let Some(attempt) = &self.attempt else { return };
+        let delivered = self.delivered.tokens();
+        attempt.progress(delivered);
+        if delivered < self.overrun_noted.saturating_add(OVERRUN_SLICE) {
+            return;
+        }
+        self.overrun_noted = delivered;
+        let used = self.charged.tokens.saturating_add(self.prompt_estimate + delivered);
+        if let Some(admission) = &mut self.held.admission {
+            admission.used_so_far(self.gateway.accounting().now_ns(), used);
+        }
+        if !self.held.reservations.is_empty() {
+            let usage = Usage {
+                prompt_tokens: self.prompt_estimate,
+                completion_tokens: delivered,
+                ..Usage::default()
+            };
+            let nanos = self.charged.nanos.saturating_add(attempt.cost_of(&usage));
+            for reservation in &mut self.held.reservations {
+                reservation.grow_to(nanos);
+            }
         }
     }
 

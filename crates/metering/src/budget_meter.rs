@@ -338,6 +338,16 @@ impl BudgetReservation {
     pub fn nanos(&self) -> i64 {
         self.nanos
     }
+
+    /// More than was promised is being spent: others see it from now on, whether it is there or
+    /// not.
+    pub fn grow_to(&mut self, nanos: i64) {
+        let more = nanos.saturating_sub(self.nanos);
+        if more > 0 {
+            self.meter.reserved.fetch_add(more, Ordering::SeqCst);
+            self.nanos = nanos;
+        }
+    }
 }
 
 impl Drop for BudgetReservation {
