@@ -11,8 +11,8 @@ pub mod kind;
 mod provider;
 
 pub use self::http::{
-    Answer, AnswerBody, EgressProxy, EgressProxyError, Http2, HttpClient, Origin, OriginError,
-    OriginOptions,
+    Answer, AnswerBody, EgressProxy, EgressProxyError, Endpoint, EndpointError, Http2, HttpClient,
+    Origin, OriginError, OriginOptions,
 };
 pub use credentials::{
     CredentialError, Credentials, GigaChatLogin, ServiceAccountKey, TokenSource,

@@ -5,6 +5,7 @@ mod body;
 mod client;
 mod connect;
 mod egress;
+mod endpoint;
 mod exclusive;
 mod pool;
 
@@ -12,6 +13,7 @@ pub use answer::{Answer, AnswerBody};
 pub use client::HttpClient;
 pub use connect::{Http2, Origin, OriginError, OriginOptions};
 pub use egress::{EgressProxy, EgressProxyError};
+pub use endpoint::{Endpoint, EndpointError};
 
 pub(crate) use body::Segments;
 pub(crate) use client::{Outgoing, SendError};
