@@ -28,7 +28,8 @@ pub struct Readiness {
     pub ready: bool,
     /// What is not ready; empty when all is. A provider whose credentials are refused is named but
     /// does not make the process unready: its routes may have other deployments, and only requests
-    /// find out when it is well again.
+    /// find out when it is well again. Nor does an identity provider: its keys stay in use, and
+    /// keys of callers need none.
     pub not_ready: Vec<String>,
 }
 
@@ -104,6 +105,10 @@ impl Gateway {
         }
         for (provider, fault) in self.snapshot().credential_faults() {
             not_ready.push(format!("provider {provider}: {fault}"));
+        }
+        let issuers = self.snapshot().issuers.clone();
+        for (issuer, fault) in issuers.iter().flat_map(|issuers| issuers.faults()) {
+            not_ready.push(format!("identity provider {issuer}: {fault}"));
         }
         Readiness { ready: !self.is_draining(), not_ready }
     }

@@ -11,6 +11,7 @@ mod headers;
 mod heartbeat;
 mod limits;
 mod models;
+pub mod oidc;
 mod operations;
 pub mod pipeline;
 mod rate_limits;

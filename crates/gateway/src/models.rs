@@ -15,7 +15,7 @@ use crate::surface::Vendor;
 use crate::worker::refuse;
 
 /// Answers with all models, or with the one that `asked` names (percent-encoded).
-pub(crate) fn answer(
+pub(crate) async fn answer(
     gateway: &Gateway,
     headers: &HeaderMap,
     vendor: Vendor,
@@ -24,7 +24,7 @@ pub(crate) fn answer(
     peer: Option<IpAddr>,
 ) -> Response<ReplyBody> {
     let snapshot = gateway.snapshot();
-    match find(gateway, &snapshot, headers, asked, peer) {
+    match find(gateway, &snapshot, headers, asked, peer).await {
         Ok(routes) => {
             let mut body = Vec::new();
             let mut json = JsonWriter::new(&mut body);
@@ -40,14 +40,14 @@ pub(crate) fn answer(
     }
 }
 
-fn find(
+async fn find(
     gateway: &Gateway,
     snapshot: &Snapshot,
     headers: &HeaderMap,
     asked: Option<&str>,
     peer: Option<IpAddr>,
 ) -> Result<Vec<Arc<Route>>, ApiError> {
-    let principal = identified(gateway, snapshot, headers, peer)?;
+    let principal = identified(gateway, snapshot, headers, peer).await?;
     let usable = snapshot.routes.values().filter(|route| principal.may_call(&route.name));
     let Some(asked) = asked else { return Ok(usable.cloned().collect()) };
     let name = percent_decoded(asked);

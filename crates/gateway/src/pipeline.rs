@@ -11,7 +11,7 @@ use chat::{ApiError, ErrorKind};
 use http::{HeaderMap, Response, header};
 use hyper::body::Body;
 use hyper::body::Incoming;
-use identity::{Presented, Principal};
+use identity::{Presented, Principal, Refusal};
 use metering::ChargedUsage;
 use telemetry::Stage;
 
@@ -23,7 +23,7 @@ use crate::reply::ReplyBody;
 use crate::snapshot::{Deployment, MissingPrice, Route, Snapshot};
 use crate::surface::Surface;
 use crate::worker::Worker;
-use crate::{codec, dispatch};
+use crate::{codec, dispatch, oidc};
 
 /// Serves one request of a surface that models answer.
 pub(crate) async fn serve(
@@ -39,7 +39,7 @@ pub(crate) async fn serve(
     let mut exchange = Exchange::begin(gateway, snapshot, surface, request_id);
     exchange.peer = peer;
 
-    if let Err(error) = identify(&mut exchange, headers) {
+    if let Err(error) = identify(&mut exchange, headers).await {
         Box::pin(drain(body)).await;
         return refuse(exchange, &error);
     }
@@ -74,9 +74,10 @@ pub(crate) async fn serve_received(
     }
 }
 
-/// Whom the key stands for.
-pub(crate) fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), ApiError> {
-    let principal = identified(&exchange.gateway, &exchange.snapshot, headers, exchange.peer)?;
+/// Whom the key or token stands for.
+pub(crate) async fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), ApiError> {
+    let (gateway, snapshot) = (&exchange.gateway, &exchange.snapshot);
+    let principal = identified(gateway, snapshot, headers, exchange.peer).await?;
     if !principal.may_use(exchange.surface.name()) {
         return Err(ApiError::new(
             ErrorKind::PermissionDenied,
@@ -92,8 +93,9 @@ pub(crate) fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(
     Ok(())
 }
 
-/// Whom the key in the headers stands for.
-pub(crate) fn identified(
+/// Whom the key or token in the headers stands for. Waits for nothing but what the issuer of a
+/// token must be asked: keys, and tokens whose keys are here, are looked at on the spot.
+pub(crate) async fn identified(
     gateway: &Gateway,
     snapshot: &Snapshot,
     headers: &HeaderMap,
@@ -101,14 +103,24 @@ pub(crate) fn identified(
 ) -> Result<Principal, ApiError> {
     let presented = Presented { key: presented_key(headers)?, now_ms: now_ms(), address: peer };
     let directory = gateway.accounting().directory();
-    snapshot.keys.identify(Some(&directory), &presented).map_err(|refusal| {
-        let kind = if refusal.is_authentication() {
-            ErrorKind::Authentication
-        } else {
-            ErrorKind::PermissionDenied
-        };
-        ApiError::new(kind, refusal.to_string()).with_code(refusal.code())
-    })
+    let refusal = match snapshot.keys.identify(Some(&directory), &presented) {
+        Ok(principal) => return Ok(principal),
+        Err(refusal) => refusal,
+    };
+    let token = presented.key;
+    let issuers = match &snapshot.issuers {
+        Some(issuers) if refusal == Refusal::Unknown && issuers.concerns(token) => issuers,
+        _ => return Err(oidc::refused(refusal)),
+    };
+    if let Some(verdict) =
+        issuers.identify_at_once(token, &directory, presented.now_ms, presented.address)
+    {
+        return Ok(verdict?);
+    }
+    let verified = Box::pin(issuers.ask(token, presented.now_ms)).await?;
+    // It may have changed meanwhile.
+    let directory = gateway.accounting().directory();
+    Ok(oidc::principal_of(&verified, &directory, peer)?)
 }
 
 /// The key as OpenAI's, Anthropic's or Azure's SDK presents it.

@@ -12,6 +12,7 @@ use providers::{Provider, Timeouts};
 use telemetry::{DeploymentLabels, DeploymentMetrics, Metrics};
 
 use crate::limits::BodyLimits;
+use crate::oidc::OidcIssuers;
 
 /// Everything that requests are served by, immutable. A change of configuration makes a new one.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub settings: Settings,
     /// Who may call.
     pub keys: KeyRing,
+    /// Whose tokens are taken instead of keys; `None`: nobody's.
+    pub issuers: Option<Arc<OidcIssuers>>,
     /// Public model names.
     pub routes: BTreeMap<String, Arc<Route>>,
     /// When it was made, seconds since 1970: the `created` of models.

@@ -43,7 +43,7 @@ const MAX_WAITING: usize = 16;
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Answers the handshake (RFC 6455, 4.2) and serves the socket in a task of its own.
-pub(crate) fn upgrade(
+pub(crate) async fn upgrade(
     worker: &Arc<Worker>,
     mut request: Request<Incoming>,
     request_id: &str,
@@ -66,7 +66,7 @@ pub(crate) fn upgrade(
         request_id.to_owned(),
     );
     probe.peer = peer;
-    if let Err(error) = pipeline::identify(&mut probe, request.headers()) {
+    if let Err(error) = pipeline::identify(&mut probe, request.headers()).await {
         let response = refuse(Vendor::OpenAi, &error, request_id);
         probe.fail(response.status().as_u16(), &error);
         return response;
@@ -167,7 +167,7 @@ impl Session {
         let mut exchange = Exchange::begin(gateway, snapshot, Surface::Responses, request_id);
         exchange.peer = self.peer;
         // The key may have been taken back since the handshake.
-        let received = pipeline::identify(&mut exchange, &self.headers).and_then(|()| {
+        let received = pipeline::identify(&mut exchange, &self.headers).await.and_then(|()| {
             let body = request_body(&message, limits.max_json_depth)?;
             understand(Surface::Responses, &self.headers, body, &limits)
         });

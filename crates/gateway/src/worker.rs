@@ -133,16 +133,13 @@ impl Worker {
             }
         };
         match asked.surface {
-            Surface::Models => models::answer(
-                &self.gateway,
-                request.headers(),
-                vendor,
-                asked.model,
-                request_id,
-                peer,
-            ),
+            Surface::Models => {
+                let headers = request.headers();
+                let model = asked.model;
+                models::answer(&self.gateway, headers, vendor, model, request_id, peer).await
+            }
             Surface::Responses if request.method() == http::Method::GET => {
-                websocket::upgrade(self, request, request_id, peer)
+                websocket::upgrade(self, request, request_id, peer).await
             }
             surface => {
                 let (parts, body) = request.into_parts();

@@ -13,6 +13,7 @@ use super::connect::{Origin, OriginError, OriginOptions};
 /// An address that small documents are asked of, and the way there: an identity provider's, say.
 #[derive(Debug)]
 pub struct Endpoint {
+    url: Box<str>,
     origin: Origin,
     path: PathAndQuery,
 }
@@ -40,7 +41,14 @@ impl Endpoint {
         let uri: Uri = url.parse().map_err(|_| OriginError::Url(url.to_owned()))?;
         let path = uri.path_and_query().cloned();
         let origin = Origin::new(&uri, options)?;
-        Ok(Self { origin, path: path.unwrap_or_else(|| PathAndQuery::from_static("/")) })
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Self { url: url.into(), origin, path })
+    }
+
+    /// The URL that it was made of.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Sends a request and reads its answer whole, whatever its status: at most `max_bytes` within
