@@ -60,6 +60,7 @@ fn snapshot(providers: &[&Arc<Provider>], metrics: &Metrics) -> Snapshot {
     Snapshot {
         settings: Settings::default(),
         keys: KeyRing::default(),
+        issuers: None,
         routes: BTreeMap::from(routes),
         created: 0,
     }
