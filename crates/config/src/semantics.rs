@@ -399,7 +399,15 @@ impl Checker<'_> {
 
     fn identity(&mut self, config: &Config) {
         let keys = &config.identity.static_keys;
-        if keys.is_empty() && config.identity.admin_keys.is_empty() {
+        let oidc = &config.identity.oidc;
+        for (path, message) in crate::oidc::faults(oidc) {
+            self.fault(&path, message);
+        }
+        for (number, oidc) in oidc.iter().enumerate() {
+            let path = format!("identity.oidc[{number}].ca_bundle");
+            self.file(&path, oidc.ca_bundle.as_deref(), Content::Certificates);
+        }
+        if keys.is_empty() && oidc.is_empty() && config.identity.admin_keys.is_empty() {
             self.fault(
                 "identity.static_keys",
                 "there are no keys; add one, or an `admin_keys` entry to make virtual keys with, or \

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::{AdminKey, GlobalLimits, KeyRotation, Storage};
+use crate::oidc::Oidc;
 use crate::secret::Secret;
 
 /// The configuration of llm-proxy.
@@ -456,6 +457,8 @@ pub struct Identity {
     pub admin_keys: Vec<AdminKey>,
     /// How old the secrets of virtual keys may become.
     pub key_rotation: KeyRotation,
+    /// Identity providers whose tokens are taken instead of keys.
+    pub oidc: Vec<Oidc>,
 }
 
 /// A key that stands in this file, itself or as its SHA-256.
