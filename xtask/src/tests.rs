@@ -29,12 +29,17 @@ pub(crate) fn unit() -> Outcome {
     run("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"])
 }
 
-/// SDKs and curl against the release binary.
+/// A certified OpenID provider against the gateway; SDKs and curl against the release binary.
 pub(crate) fn clients() -> Outcome {
     debian_package("curl", &["curl"])?;
     debian_package("openssl", &["openssl"])?;
     debian_package("python3", &["python3", "python3-venv"])?;
     debian_package("node", &["nodejs", "npm"])?;
+    run("npm", &["ci", "--prefix", "tests/oidc", "--no-audit", "--no-fund"])?;
+    run(
+        "cargo",
+        &["test", "--locked", "--package", "gateway", "--test", "oidc_provider", "--", "--ignored"],
+    )?;
     run("cargo", &["build", "--release", "--locked", "--package", "llm-proxy"])?;
     let environment = root().join("target/client-tests");
     let python = environment.join("bin/python");

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 use crate::syntax::is_url;
 
-/// What a claim may mean, where it is given as a role.
-const ROLES: [&str; 4] = ["platform_admin", "tenant_admin", "auditor", "user"];
+/// The roles that a claim may give.
+const ROLES: [&str; 5] = ["user", "developer", "finance", "auditor", "admin"];
 
 /// An identity provider (OpenID Connect) whose tokens are taken instead of keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -128,7 +128,7 @@ pub struct OidcClaim {
 pub struct OidcRule {
     /// The value in the token, exactly.
     pub value: String,
-    /// Id of the tenant or team, or the role: `platform_admin`, `tenant_admin`, `auditor`, `user`.
+    /// Id of the tenant or team, or the role: `user`, `developer`, `finance`, `auditor`, `admin`.
     pub means: String,
 }
 
