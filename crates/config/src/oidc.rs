@@ -20,9 +20,8 @@ pub struct Oidc {
     pub issuer: String,
     /// Names of this service; `aud` of a token must hold one.
     pub audiences: Vec<String>,
-    /// How its tokens may be signed.
-    #[serde(default = "algorithms")]
-    pub algorithms: Vec<TokenAlgorithm>,
+    /// How its tokens may be signed; default `RS256`, `PS256`, `ES256` and `EdDSA`.
+    pub algorithms: Option<Vec<TokenAlgorithm>>,
     /// Who its claims say is calling.
     pub claims: OidcClaims,
     /// Ids of the tenants that it may speak for; without it, all. Name them wherever the provider
@@ -36,9 +35,8 @@ pub struct Oidc {
     /// Values of `acr` that prove a second factor.
     #[serde(default)]
     pub acr_values: Vec<String>,
-    /// Values of `amr` that prove a second factor.
-    #[serde(default = "amr_values")]
-    pub amr_values: Vec<String>,
+    /// Values of `amr` that prove a second factor; default `mfa`.
+    pub amr_values: Option<Vec<String>>,
     /// How far its clock may be from ours, seconds.
     #[serde(default = "clock_skew_s")]
     #[schemars(range(min = 0, max = 600))]
@@ -49,17 +47,23 @@ pub struct Oidc {
     pub introspection: Option<Introspection>,
 }
 
-fn algorithms() -> Vec<TokenAlgorithm> {
-    use TokenAlgorithm::{ES256, EdDSA, PS256, RS256};
-    vec![RS256, PS256, ES256, EdDSA]
-}
-
-fn amr_values() -> Vec<String> {
-    vec!["mfa".to_owned()]
-}
-
 fn clock_skew_s() -> u32 {
     60
+}
+
+impl Oidc {
+    /// How its tokens may be signed.
+    #[must_use]
+    pub fn resolved_algorithms(&self) -> &[TokenAlgorithm] {
+        use TokenAlgorithm::{ES256, EdDSA, PS256, RS256};
+        self.algorithms.as_deref().unwrap_or(&[RS256, PS256, ES256, EdDSA])
+    }
+
+    /// Values of `amr` that prove a second factor.
+    #[must_use]
+    pub fn resolved_amr_values(&self) -> Vec<String> {
+        self.amr_values.clone().unwrap_or_else(|| vec!["mfa".to_owned()])
+    }
 }
 
 /// How a token may be signed (RFC 7518, RFC 8037).
@@ -173,10 +177,11 @@ pub(crate) fn faults(all: &[Oidc]) -> Vec<(String, String)> {
                 _ => {}
             }
         }
-        if oidc.algorithms.is_empty() {
+        if oidc.resolved_algorithms().is_empty() {
             fault("algorithms", "is empty; name one, or remove it");
         }
-        if oidc.mfa_required && oidc.acr_values.is_empty() && oidc.amr_values.is_empty() {
+        if oidc.mfa_required && oidc.acr_values.is_empty() && oidc.resolved_amr_values().is_empty()
+        {
             fault("mfa_required", "nothing proves it; give acr_values or amr_values");
         }
         let claims = &oidc.claims;

@@ -1,18 +1,24 @@
 //! Tokens of identity providers: what is fetched, how often, and what holds while it cannot be.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use gateway::oidc::{IntrospectionOptions, IssuerOptions, OidcError, OidcIssuers, principal_of};
+use gateway::server::{ConnectionLimits, Server, ServerOptions};
+use gateway::{Gateway, Settings, Snapshot};
+use http::{HeaderMap, HeaderValue, Method};
 use identity::token::{Algorithm, ClaimMapping, ClaimSource, IssuerPolicy, JwksTiming, TokenError};
-use identity::{DirectoryView, Record, RecordKind, Refusal};
+use identity::{DirectoryView, KeyDigest, KeyRing, Record, RecordKind, Refusal, StaticKey};
 use parking_lot::Mutex;
+use providers::{Endpoint, HttpClient, OriginOptions};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
+use telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -236,8 +242,12 @@ async fn issuers_that_a_reload_leaves_as_they_are_keep_their_keys() {
     let fake = Fake::start().await;
     let before = OidcIssuers::start(vec![fake.options()], None).unwrap();
     before.verify_waiting(&fake.token(1), now_ms()).await.unwrap();
-    let same = OidcIssuers::start(vec![fake.options()], Some(&before)).unwrap();
-    drop(before);
+    let all = OidcIssuers::start(vec![fake.options()], Some(&before)).unwrap();
+    assert!(Arc::ptr_eq(&all, &before));
+    let mut another = fake.options();
+    another.policy.issuer = "http://127.0.0.1:1".to_owned();
+    let same = OidcIssuers::start(vec![another, fake.options()], Some(&before)).unwrap();
+    drop((all, before));
     assert!(same.verify(&fake.token(1), now_ms()).is_ok());
     fake.publish(&[1, 2]);
     assert!(same.verify_waiting(&fake.token(2), now_ms()).await.is_ok(), "its task goes on");
@@ -338,4 +348,81 @@ async fn a_token_stands_for_somebody_of_a_tenant_that_is_known() {
     let blocked = put(2, true).unwrap_err();
     assert!(matches!(blocked, OidcError::Principal(Refusal::Blocked(_))), "{blocked:?}");
     assert_eq!(chat::ApiError::from(blocked).kind.status(), 403);
+}
+
+/// Statuses and codes of `GET /v1/models` with each credential, over one server.
+async fn answers(issuers: Option<Arc<OidcIssuers>>, credentials: &[&str]) -> Vec<(u16, String)> {
+    let mut keys = KeyRing::default();
+    keys.add(KeyDigest::of("sk-for-tests"), StaticKey::default());
+    let snapshot = Snapshot {
+        settings: Settings::default(),
+        keys,
+        issuers,
+        routes: BTreeMap::new(),
+        created: 0,
+    };
+    let gateway = Arc::new(Gateway::new(snapshot, Arc::new(Metrics::new())));
+    let mut directory = DirectoryView::default();
+    let record = Record {
+        kind: RecordKind::Tenant,
+        id: "ten_a".to_owned(),
+        tenant: "ten_a".to_owned(),
+        revision: 1,
+        body: Some(json!({"id": "ten_a", "name": "A"}).to_string()),
+    };
+    directory.apply(&record).unwrap();
+    gateway.accounting().publish_directory(directory);
+    let options = ServerOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        workers: 1,
+        limits: ConnectionLimits::default(),
+        max_connections: 10,
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::ZERO,
+    };
+    let server = Server::bind(options, None, gateway).unwrap();
+    let url = format!("http://{}/v1/models", server.local_addr().unwrap());
+    tokio::spawn(server.run(std::future::pending()));
+    let http = HttpClient::new();
+    let endpoint = Endpoint::new(&url, OriginOptions::new()).unwrap();
+    let mut answers = Vec::new();
+    for credential in credentials {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::try_from(*credential).unwrap());
+        let time = Duration::from_secs(30);
+        let asked = endpoint.exchange(&http, Method::GET, headers, Bytes::new(), 1 << 20, time);
+        let (status, body) = asked.await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let code = body["error"]["code"].as_str().unwrap_or_default().to_owned();
+        answers.push((status.as_u16(), code));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn requests_carry_keys_or_tokens() {
+    let fake = Fake::start().await;
+    fake.say("/introspection", 200, &active(&fake));
+    let mut elsewhere = fake.claims();
+    elsewhere["org"] = json!("ten_b");
+    let elsewhere = signed(1, &elsewhere);
+    let passes = (200, String::new());
+    let refused = |status, code: &str| (status, code.to_owned());
+    let issuers = OidcIssuers::start(vec![fake.options()], None).unwrap();
+    let asked = ["sk-for-tests", &fake.token(1), "opaque", &elsewhere, "sk-llmp-made-up"];
+    let told = answers(Some(issuers), &asked).await;
+    let unmapped = refused(401, "token_claim_unmapped");
+    let unknown = refused(401, "invalid_api_key");
+    assert_eq!(told, [passes.clone(), passes.clone(), passes.clone(), unmapped, unknown.clone()]);
+    assert_eq!(fake.asked("/introspection"), 1, "keys are shown to no issuer");
+
+    // Without introspection only what has the form of a JWT is a token.
+    fake.say("/keys", 500, &json!({}));
+    let options = IssuerOptions { introspection: None, ..fake.options() };
+    let issuers = OidcIssuers::start(vec![options], None).unwrap();
+    let asked = ["sk-for-tests", &fake.token(1), "opaque"];
+    let told = answers(Some(issuers), &asked).await;
+    let unavailable = refused(503, "identity_provider_unavailable");
+    assert_eq!(told, [passes, unavailable, unknown.clone()]);
+    assert_eq!(answers(None, &[&fake.token(1)]).await, [unknown]);
 }

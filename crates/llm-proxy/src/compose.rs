@@ -68,6 +68,7 @@ pub(crate) fn snapshot(
     let snapshot = Snapshot {
         settings: settings(config),
         keys: keys(config)?,
+        issuers: None,
         routes: routes.collect(),
         created: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };

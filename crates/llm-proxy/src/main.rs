@@ -3,6 +3,7 @@
 mod accounting;
 mod commands;
 mod compose;
+mod oidc;
 mod process;
 
 #[global_allocator]

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::accounting;
 use crate::compose::{self, RunningProviders};
+use crate::oidc;
 
 /// How often files are looked at for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,7 +37,8 @@ impl Process {
     pub(crate) async fn start(loaded: Loaded, file: PathBuf) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
         let mut providers = RunningProviders::new();
-        let snapshot = compose::snapshot(&loaded.config, &metrics, &mut providers)?;
+        let mut snapshot = compose::snapshot(&loaded.config, &metrics, &mut providers)?;
+        snapshot.issuers = oidc::issuers(&loaded.config, None)?;
         let tls = compose::tls_files(&loaded.config)
             .map(TlsIdentity::open)
             .transpose()
@@ -186,7 +188,9 @@ impl Reload {
             return Err(format!("{} can change only with a restart", fixed.join(", ")));
         }
         let mut providers = self.providers.clone();
-        let snapshot = compose::snapshot(&loaded.config, &self.metrics, &mut providers)?;
+        let mut snapshot = compose::snapshot(&loaded.config, &self.metrics, &mut providers)?;
+        let issuers = self.gateway.snapshot().issuers.clone();
+        snapshot.issuers = oidc::issuers(&loaded.config, issuers.as_ref())?;
         telemetry::set_log_level(&loaded.config.telemetry.log_level)
             .map_err(|error| format!("telemetry.log_level: {error}"))?;
         self.gateway.publish(snapshot);

@@ -37,7 +37,7 @@ impl Drop for Running {
 
 impl OidcIssuers {
     /// Begins to fetch the keys of all issuers. Those that `previous` has with equal options are
-    /// kept, with their keys. Must run within a tokio runtime, on which everything is fetched.
+    /// kept, with their keys; if all are the same, with what is known of opaque tokens. Must run within a tokio runtime, on which everything is fetched.
     ///
     /// # Errors
     ///
@@ -48,8 +48,13 @@ impl OidcIssuers {
     /// Outside of a tokio runtime.
     pub fn start(
         options: Vec<IssuerOptions>,
-        previous: Option<&Self>,
+        previous: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, OidcStartError> {
+        if let Some(same) = previous
+            && same.issuers.iter().map(|running| &running.issuer.options).eq(&options)
+        {
+            return Ok(Arc::clone(same));
+        }
         let http = HttpClient::new();
         // All are made before a task is started: one that cannot be used stops nothing half-way.
         let before = previous.map(|previous| previous.issuers.as_slice()).unwrap_or_default();
