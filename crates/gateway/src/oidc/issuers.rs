@@ -136,7 +136,7 @@ impl OidcIssuers {
     }
 
     /// Whom a token stands for, as far as that can be said without waiting; `None`: ask
-    /// [`Self::identify`].
+    /// [`Self::ask`].
     pub(crate) fn identify_at_once(
         &self,
         token: &str,
