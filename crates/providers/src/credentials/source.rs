@@ -1,22 +1,24 @@
 //! Where tokens come from: what is asked of each token service, and how its answer is read.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use http_body_util::{BodyExt, Limited};
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use serde::Deserialize;
 
 use super::{CredentialError, rfc3339};
-use crate::http::{HttpClient, Origin, OriginOptions, Outgoing, Segments};
+use crate::http::{AnswerBody, HttpClient, Origin, OriginOptions, Outgoing, Segments};
 use crate::provider::Timeouts;
 
+/// Longest answer of a token service that is read.
+const MAX_GRANT_BYTES: usize = 64 * 1024;
 /// Yandex wants this audience whatever host is asked (IAM documentation, "JWT").
 const YANDEX_AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// Longest life that Yandex grants a JWT.
@@ -171,12 +173,24 @@ impl PreparedSource {
         };
         let exchange = async {
             let sent = http.send(&self.origin, outgoing, timeouts.connect).await;
-            let (response, _lease) =
+            let (response, lease) =
                 sent.map_err(|error| SourceError::Unreachable(error.to_string()))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), 64 * 1024).collect().await;
-            let body = body.map_err(|error| SourceError::Unreachable(error.to_string()))?;
-            Ok((status.as_u16(), body.to_bytes()))
+            // The body moves the connection that it comes over.
+            let deadline = tokio::time::Instant::now() + timeouts.total;
+            let name = Arc::from("token service");
+            let mut body =
+                AnswerBody::new(response.into_body(), lease, name, timeouts.idle, deadline);
+            let mut whole = BytesMut::new();
+            while let Some(piece) = body.next().await {
+                let piece = piece.map_err(|error| SourceError::Unreachable(error.message))?;
+                if whole.len() + piece.len() > MAX_GRANT_BYTES {
+                    let reason = "its answer is too large".to_owned();
+                    return Err(SourceError::Unreachable(reason));
+                }
+                whole.extend_from_slice(&piece);
+            }
+            Ok((status.as_u16(), whole.freeze()))
         };
         let limit = timeouts.first_byte.min(Duration::from_secs(30));
         let (status, body) =
