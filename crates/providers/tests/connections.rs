@@ -352,6 +352,29 @@ async fn a_provider_that_refuses_every_token_does_not_make_us_fetch_ever_more() 
 }
 
 #[tokio::test]
+async fn a_token_that_comes_in_pieces_is_read() {
+    let address = serve(|mut stream, _| async move {
+        while let Some(head) = read_request(&mut stream).await {
+            if head.starts_with("POST /token ") {
+                let grant = "{\"access_token\":\"t\",\"expires_in\":3600}";
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", grant.len());
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                stream.write_all(grant.as_bytes()).await.unwrap();
+            } else {
+                stream.write_all(OK).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let base = format!("http://{address}");
+    let provider = provider(&base, entra(&address), OriginOptions::new());
+    let answer = send(&provider, &HttpClient::new(), "{}".into(), &short()).await.unwrap();
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
 async fn a_token_service_that_is_away_is_not_a_wrong_credential() {
     let base = "http://127.0.0.1:1";
     let provider = provider(base, entra("127.0.0.1:1"), OriginOptions::new());
