@@ -15,6 +15,7 @@ pub mod openai_chat;
 pub mod openai_completions;
 pub mod openai_embeddings;
 pub mod openai_responses;
+mod schema_inline;
 pub mod sse;
 mod stop_cutter;
 pub mod structured;

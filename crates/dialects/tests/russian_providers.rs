@@ -278,3 +278,38 @@ fn nothing_follows_the_finish_of_a_choice() {
     assert_eq!(response.choices[0].joined_text(), "а");
     assert_eq!(response.choices[0].finish, FinishReason::Stop);
 }
+
+#[test]
+fn gigachat_gets_schemas_without_references_and_the_caller_learns_of_the_cut() {
+    let request = |parameters: Value| {
+        let body = json!({"model": "route", "messages": [{"role": "user", "content": "а"}],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]});
+        openai_chat::decode_request(body.to_string().as_bytes()).unwrap()
+    };
+    let flat = request(json!({"type": "object", "properties": {"a": {"$ref": "#/$defs/A"}},
+        "$defs": {"A": {"type": "integer"}}}));
+    let encoded = gigachat::encode_request(&flat, &target(Unsupported::Strict)).unwrap();
+    let body: Value = serde_json::from_slice(&encoded.body).unwrap();
+    assert_eq!(
+        body["functions"][0]["parameters"],
+        json!({"type": "object", "properties": {"a": {"type": "integer"}}})
+    );
+    assert!(encoded.adaptations.is_empty());
+
+    let recursive = request(json!({"type": "object", "properties": {"next": {"$ref": "#"}}}));
+    let encoded = gigachat::encode_request(&recursive, &target(Unsupported::Drop)).unwrap();
+    assert!(!String::from_utf8(encoded.body).unwrap().contains("$ref"));
+    assert_eq!(adapted(&encoded.adaptations), ["dropped=tools.function.parameters.$ref"]);
+    let refused = gigachat::encode_request(&recursive, &target(Unsupported::Strict)).unwrap_err();
+    assert_eq!(refused.param.as_deref(), Some("tools.function.parameters.$ref"));
+
+    let mut definitions = json!({"d0": {"type": "string"}});
+    for number in 1..30 {
+        let below = json!({"$ref": format!("#/$defs/d{}", number - 1)});
+        definitions[format!("d{number}")] = json!({"properties": {"a": below, "b": below}});
+    }
+    let bomb = request(json!({"$ref": "#/$defs/d29", "$defs": definitions}));
+    let refused = gigachat::encode_request(&bomb, &target(Unsupported::Emulate)).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::InvalidRequest);
+    assert_eq!(refused.param.as_deref(), Some("tools.function.parameters"));
+}

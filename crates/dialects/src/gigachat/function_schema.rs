@@ -3,26 +3,55 @@
 use chat::{ApiError, Json};
 use serde_json::Value;
 
+use crate::schema_inline::{self, Allowance};
+
+const MEMBER: &str = "tools.function.parameters";
+
 /// What a function without parameters gets: every function must have some.
 const NOTHING: &str = r#"{"type":"object","properties":{}}"#;
 
-/// The schema that GigaChat takes for `parameters`; untouched text where it takes that.
-///
-/// # Errors
-/// A 400 for a schema that is nested too deep to be read.
-pub(super) fn parameters(parameters: Option<&Json>) -> Result<String, ApiError> {
-    let Some(given) = parameters else { return Ok(NOTHING.to_owned()) };
-    let mut schema: Value = given.decode().map_err(|_| {
-        ApiError::invalid("tools.function.parameters", "the schema of a tool is nested too deep")
-    })?;
-    let Value::Object(members) = &mut schema else { return Ok(NOTHING.to_owned()) };
-    let untyped = !members.contains_key("type");
-    if untyped {
-        members.insert("type".to_owned(), "object".into());
+/// The schemas of a request's functions, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Schemas {
+    allowance: Allowance,
+    /// Whether a schema says less than the caller's because its references could not be followed
+    /// to their end.
+    pub(super) lossy: bool,
+}
+
+impl Schemas {
+    /// The schema that GigaChat takes for `parameters`; untouched text where it takes that.
+    ///
+    /// # Errors
+    /// A 400 for a schema that is nested too deep to be read, or whose references lead to too much.
+    pub(super) fn parameters(&mut self, parameters: Option<&Json>) -> Result<String, ApiError> {
+        let Some(given) = parameters else { return Ok(NOTHING.to_owned()) };
+        let mut schema: Value = given
+            .decode()
+            .map_err(|_| ApiError::invalid(MEMBER, "the schema of a tool is nested too deep"))?;
+        let mut inlined = false;
+        if schema_inline::may_refer(given.get()) {
+            let found = schema_inline::inline(&schema, &mut self.allowance).map_err(|_| {
+                ApiError::invalid(
+                    MEMBER,
+                    "the schemas of the tools become too large when what `$ref` leads to is put in \
+                     its place, as GigaChat needs it; refer to less",
+                )
+                .with_code("unsupported_value")
+            })?;
+            inlined = found.schema != schema;
+            self.lossy |= found.lossy;
+            schema = found.schema;
+        }
+        let Value::Object(members) = &mut schema else { return Ok(NOTHING.to_owned()) };
+        let untyped = !members.contains_key("type");
+        if untyped {
+            members.insert("type".to_owned(), "object".into());
+        }
+        // The order of properties tells a model something; only what must change loses it.
+        let changed = fit(&mut schema) | untyped | inlined;
+        Ok(if changed { schema.to_string() } else { given.get().to_owned() })
     }
-    // The order of properties tells a model something; only what must change loses it.
-    let changed = fit(&mut schema) | untyped;
-    Ok(if changed { schema.to_string() } else { given.get().to_owned() })
 }
 
 /// Fits a schema and those in it; whether anything changed. GigaChat refuses objects without
@@ -85,7 +114,7 @@ mod tests {
     use super::*;
 
     fn fitted(schema: &str) -> String {
-        parameters(Some(&Json::parse(schema).unwrap())).unwrap()
+        Schemas::default().parameters(Some(&Json::parse(schema).unwrap())).unwrap()
     }
 
     #[test]
@@ -119,7 +148,8 @@ mod tests {
     #[test]
     fn a_schema_that_cannot_be_read_is_refused() {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
-        let refused = parameters(Some(&Json::parse(deep).unwrap())).unwrap_err();
+        let deep = Json::parse(deep).unwrap();
+        let refused = Schemas::default().parameters(Some(&deep)).unwrap_err();
         assert_eq!(refused.param.as_deref(), Some("tools.function.parameters"));
     }
 }

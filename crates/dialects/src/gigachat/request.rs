@@ -3,7 +3,7 @@ use chat::{
     ResponseFormat, Role, Tool, ToolChoice, ToolResult,
 };
 
-use super::function_schema;
+use super::function_schema::Schemas;
 use super::state_id::state_id;
 use crate::json::JsonWriter;
 use crate::tool_history::{Results, arguments_object, shows, spoken};
@@ -161,10 +161,12 @@ impl Encoder<'_> {
         self.drop("tools.function.strict", strict)?;
         self.drop("parallel_tool_calls", request.parallel_tool_calls == Some(true))?;
         json.key("functions").begin_array();
+        let mut schemas = Schemas::default();
         for tool in &request.tools {
-            write_function(json, tool)?;
+            write_function(json, tool, &mut schemas)?;
         }
         json.end_array();
+        self.drop("tools.function.parameters.$ref", schemas.lossy)?;
         match &request.tool_choice {
             None => {}
             Some(ToolChoice::Auto) => _ = json.field("function_call", "auto"),
@@ -295,8 +297,12 @@ fn write_forced(json: &mut JsonWriter<'_>, name: &str) {
     json.key("function_call").begin_object().field("name", name).end_object();
 }
 
-fn write_function(json: &mut JsonWriter<'_>, tool: &Tool) -> Result<(), ApiError> {
-    let parameters = function_schema::parameters(tool.parameters.as_ref())?;
+fn write_function(
+    json: &mut JsonWriter<'_>,
+    tool: &Tool,
+    schemas: &mut Schemas,
+) -> Result<(), ApiError> {
+    let parameters = schemas.parameters(tool.parameters.as_ref())?;
     json.begin_object().field("name", &tool.name);
     json.optional_field("description", tool.description.as_deref());
     json.key("parameters").raw(&parameters).end_object();
