@@ -77,6 +77,30 @@ pub(crate) fn spoken(message: &Message) -> String {
     texts.collect()
 }
 
+/// The member by which Anthropic's callers say that a tool failed, which other dialects lack.
+pub(crate) const IS_ERROR: &str = "messages.content.is_error";
+
+/// Whether a tool in the conversation failed.
+pub(crate) fn has_failed_result(messages: &[Message]) -> bool {
+    let mut parts = messages.iter().flat_map(|message| &message.parts);
+    parts.any(|part| matches!(part, Part::ToolResult(result) if result.is_error))
+}
+
+/// The text of a result; with `mark`, a failure says in words that it is one.
+pub(crate) fn result_text(result: &ToolResult, mark: bool) -> String {
+    let text = result.joined_text();
+    match (mark && result.is_error, text.is_empty()) {
+        (false, _) => text,
+        (true, false) => format!("Error: {text}"),
+        (true, true) => "Error".to_owned(),
+    }
+}
+
+/// Whether a message holds thinking, which providers that keep theirs hidden have no place for.
+pub(crate) fn has_reasoning(message: &Message) -> bool {
+    message.parts.iter().any(|part| matches!(part, Part::Reasoning(_)))
+}
+
 /// Whether a tool answered with pictures or files, which these dialects cannot say.
 pub(crate) fn shows(message: &Message, wanted: impl Fn(&Part) -> bool) -> bool {
     message.parts.iter().any(|part| match part {

@@ -4,7 +4,7 @@ use chat::{
     ChatRequest, ErrorKind, FinishReason, Image, MediaSource, Message, Part, Role,
     StreamAccumulator, ToolCall, ToolResult,
 };
-use dialects::{StreamDecode, Target, Unsupported, gigachat, openai_chat, yandexgpt};
+use dialects::{StreamDecode, Target, Unsupported, anthropic, gigachat, openai_chat, yandexgpt};
 use serde_json::{Value, json};
 
 const CONVERSATION: &str = r#"{
@@ -312,4 +312,97 @@ fn gigachat_gets_schemas_without_references_and_the_caller_learns_of_the_cut() {
     let refused = gigachat::encode_request(&bomb, &target(Unsupported::Emulate)).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::InvalidRequest);
     assert_eq!(refused.param.as_deref(), Some("tools.function.parameters"));
+}
+
+/// What the encoders make of `body`, a request of Anthropic's, under a policy.
+fn converted(body: &Value, unsupported: Unsupported) -> [Result<(Value, Vec<String>), String>; 3] {
+    let request = anthropic::decode_request(body.to_string().as_bytes()).unwrap();
+    let target = target(unsupported);
+    [
+        openai_chat::encode_request(&request, &target),
+        gigachat::encode_request(&request, &target),
+        yandexgpt::encode_request(&request, &target),
+    ]
+    .map(|encoded| match encoded {
+        Ok(encoded) => {
+            Ok((serde_json::from_slice(&encoded.body).unwrap(), adapted(&encoded.adaptations)))
+        }
+        Err(refused) => Err(refused.param.unwrap()),
+    })
+}
+
+#[test]
+fn a_tool_that_failed_says_so_in_words_where_there_is_no_member_for_it() {
+    let body = json!({"model": "m", "max_tokens": 100, "messages": [
+        {"role": "user", "content": "а"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1",
+            "is_error": true, "content": "{\"code\":5}"}]}]});
+    let text = |body: &Value| {
+        [
+            &body["messages"][2]["content"],
+            &body["messages"][2]["toolResultList"]["toolResults"][0]["functionResult"]["content"],
+        ]
+        .into_iter()
+        .find_map(Value::as_str)
+        .unwrap()
+        .to_owned()
+    };
+    let marked = [r#"Error: {"code":5}"#, r#""Error: {\"code\":5}""#, r#"Error: {"code":5}"#]
+        .map(str::to_owned);
+    for (encoded, marked) in converted(&body, Unsupported::Emulate).into_iter().zip(marked) {
+        let (body, lost) = encoded.unwrap();
+        assert_eq!(text(&body), marked);
+        assert_eq!(lost, ["emulated=messages.content.is_error"]);
+    }
+    for encoded in converted(&body, Unsupported::Drop) {
+        let (body, lost) = encoded.unwrap();
+        assert_eq!(text(&body), r#"{"code":5}"#);
+        assert_eq!(lost, ["dropped=messages.content.is_error"]);
+    }
+    for encoded in converted(&body, Unsupported::Strict) {
+        assert_eq!(encoded.unwrap_err(), "messages.content.is_error");
+    }
+}
+
+#[test]
+fn what_is_lost_of_thinking_is_named() {
+    let body = |thinking: Value, effort: Value| {
+        json!({"model": "m", "max_tokens": 9000, "messages": [{"role": "user", "content": "а"}],
+            "thinking": thinking, "output_config": {"effort": effort}})
+    };
+    let budget = body(json!({"type": "enabled", "budget_tokens": 4000}), Value::Null);
+    let [openai, giga, yandex] = converted(&budget, Unsupported::Emulate).map(Result::unwrap);
+    assert_eq!(openai.0["reasoning_effort"], "medium");
+    assert_eq!(openai.1, ["emulated=thinking.budget_tokens"]);
+    assert_eq!(giga.1, ["dropped=reasoning_effort"]);
+    assert_eq!(yandex.0["completionOptions"]["reasoningOptions"]["mode"], "ENABLED_HIDDEN");
+    assert_eq!(yandex.1, ["dropped=reasoning.summary", "emulated=thinking.budget_tokens"]);
+    let [openai, _, yandex] = converted(&budget, Unsupported::Drop).map(Result::unwrap);
+    assert_eq!(openai.0.get("reasoning_effort"), None);
+    assert_eq!(openai.1, ["dropped=thinking.budget_tokens"]);
+    assert_eq!(yandex.0["completionOptions"].get("reasoningOptions"), None);
+
+    let hidden = json!({"type": "adaptive", "display": "omitted"});
+    let [_, _, yandex] = converted(&body(hidden, Value::Null), Unsupported::Strict);
+    let yandex = yandex.unwrap();
+    assert_eq!(yandex.0["completionOptions"]["reasoningOptions"]["mode"], "ENABLED_HIDDEN");
+    let effort = body(Value::Null, json!("low"));
+    let [_, giga, yandex] = converted(&effort, Unsupported::Emulate).map(Result::unwrap);
+    assert!(giga.1.is_empty());
+    assert_eq!(yandex.1, ["emulated=reasoning_effort"]);
+    let [_, _, yandex] = converted(&effort, Unsupported::Strict);
+    assert_eq!(yandex.unwrap_err(), "reasoning_effort");
+    let off = body(json!({"type": "disabled"}), Value::Null);
+    let [_, _, yandex] = converted(&off, Unsupported::Strict);
+    assert_eq!(yandex.unwrap().0["completionOptions"]["reasoningOptions"]["mode"], "DISABLED");
+
+    let remembered = json!({"model": "m", "max_tokens": 9000, "messages": [
+        {"role": "user", "content": "а"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "б"}, {"type": "text", "text": "в"}]},
+        {"role": "user", "content": "г"}]});
+    let [openai, giga, yandex] = converted(&remembered, Unsupported::Emulate).map(Result::unwrap);
+    assert!(openai.1.is_empty());
+    assert_eq!(giga.1, ["dropped=messages.reasoning_content"]);
+    assert_eq!(yandex.1, giga.1);
 }

@@ -1,12 +1,17 @@
+use std::borrow::Cow;
+
 use chat::{
-    ApiError, Audience, ChatRequest, Image, MediaSource, Message, Part, ReasoningEffort,
-    ResponseFormat, Role, Tool, ToolChoice, ToolResult,
+    ApiError, Audience, ChatRequest, Image, ImageDetail, MediaSource, Message, Part,
+    ReasoningEffort, ResponseFormat, Role, Tool, ToolChoice,
 };
 
 use super::function_schema::Schemas;
 use super::state_id::state_id;
 use crate::json::JsonWriter;
-use crate::tool_history::{Results, arguments_object, shows, spoken};
+use crate::tool_history::{
+    IS_ERROR, Results, arguments_object, has_failed_result, has_reasoning, result_text, shows,
+    spoken,
+};
 use crate::{Adaptation, EncodedRequest, Target, structured};
 
 const PROVIDER: &str = "GigaChat";
@@ -109,16 +114,18 @@ impl Encoder<'_> {
             json.end_object();
         }
         let results = Results::of(&request.messages)?;
+        let mark = has_failed_result(&request.messages) && self.emulate(IS_ERROR)?;
         for (number, message) in request.messages.iter().enumerate() {
             self.drop("messages.name", message.name.is_some())?;
             let pictures = shows(message, |part| matches!(part, Part::Image(_)));
             self.drop("messages.content.image_url", pictures)?;
+            self.drop("messages.reasoning_content", has_reasoning(message))?;
             let files = shows(message, |part| matches!(part, Part::File(_)));
             self.drop("messages.content.file", files)?;
             match message.role {
                 Role::System | Role::Developer => {}
                 Role::User | Role::Tool => self.write_user(json, message)?,
-                Role::Assistant => write_assistant(json, number, message, &results),
+                Role::Assistant => write_assistant(json, number, message, &results, mark),
             }
         }
         json.end_array();
@@ -132,7 +139,11 @@ impl Encoder<'_> {
         let mut attachments = Vec::new();
         for part in &message.parts {
             match part {
-                Part::Image(Image { source: MediaSource::FileId(id), .. }) => pictures.push(id),
+                Part::Image(Image { source: MediaSource::FileId(id), detail, .. }) => {
+                    let closely = detail.is_some_and(|detail| detail != ImageDetail::Auto);
+                    self.drop("messages.content.image_url.detail", closely)?;
+                    pictures.push(id);
+                }
                 Part::File(file) => match &file.source {
                     MediaSource::FileId(id) => attachments.push(id),
                     _ => self.drop("messages.content.file", true)?,
@@ -213,6 +224,8 @@ impl Encoder<'_> {
         json.optional_number("repetition_penalty", sampling.repetition_penalty);
         json.optional_integer("n", request.choice_count.filter(|number| *number > 1));
         let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort);
+        let budget = request.reasoning.as_ref().and_then(|reasoning| reasoning.budget_tokens);
+        self.drop("thinking.budget_tokens", effort.is_some() && budget.is_some())?;
         json.optional_field(
             "reasoning_effort",
             match effort {
@@ -263,6 +276,7 @@ fn write_assistant(
     number: usize,
     message: &Message,
     results: &Results<'_>,
+    mark: bool,
 ) {
     let mut text = spoken(message);
     let calls = results.calls(number, message);
@@ -277,17 +291,16 @@ fn write_assistant(
         json.raw(&arguments_object(&call.arguments)).end_object();
         json.field("functions_state_id", &state_id(&call.id)).end_object();
         if let Some(result) = result {
-            write_result(json, &call.name, result);
+            write_result(json, &call.name, &result_text(result, mark));
         }
     }
 }
 
-fn write_result(json: &mut JsonWriter<'_>, name: &str, result: &ToolResult) {
-    let text = result.joined_text();
-    let content = if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
-        text
+fn write_result(json: &mut JsonWriter<'_>, name: &str, text: &str) {
+    let content = if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        Cow::Borrowed(text)
     } else {
-        serde_json::Value::String(text).to_string()
+        Cow::Owned(serde_json::Value::from(text).to_string())
     };
     json.begin_object().field("role", "function").field("name", name);
     json.field("content", &content).end_object();

@@ -4,6 +4,7 @@ use chat::{
 };
 
 use crate::json::JsonWriter;
+use crate::tool_history::{IS_ERROR, has_failed_result, result_text};
 use crate::{EncodedRequest, Target};
 
 /// Writes a request for a provider that speaks this dialect.
@@ -31,16 +32,34 @@ pub fn encode_request(
     drop("top_k", request.sampling.top_k.is_some() && !top_k)?;
     let foreign = request.extra.members.iter().any(|(name, _)| name != "llm_proxy");
     drop("members of another API", foreign && !native)?;
+    let mut emulate = |member, present: bool| {
+        let policy = target.unsupported;
+        Ok::<_, ApiError>(
+            present
+                && EncodedRequest::emulate_member(
+                    &mut adaptations,
+                    policy,
+                    member,
+                    "this provider",
+                )?,
+        )
+    };
+    let mark = emulate(IS_ERROR, has_failed_result(&request.messages))?;
+    let budget = request.reasoning.as_ref().and_then(|reasoning| reasoning.budget_tokens);
+    let by_budget = emulate("thinking.budget_tokens", budget.is_some())?;
     let mut body = Vec::with_capacity(1024);
     let mut json = JsonWriter::new(&mut body);
     json.begin_object().field("model", target.model).key("messages").begin_array();
     for message in &request.messages {
-        write_message(&mut json, message);
+        write_message(&mut json, message, mark);
     }
     json.end_array();
     write_tools(&mut json, request);
     write_format(&mut json, &request.response_format);
     write_sampling(&mut json, request, target, top_k);
+    let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort);
+    let effort = effort.or(budget.filter(|_| by_budget).map(effort_of_budget));
+    json.optional_field("reasoning_effort", effort.map(effort_name));
     if request.stream {
         json.key("stream").boolean(true);
         if target.stream_usage {
@@ -135,10 +154,6 @@ fn write_sampling(
             json.key("top_logprobs").integer(alternatives);
         }
     }
-    let effort = request.reasoning.as_ref().and_then(|reasoning| {
-        reasoning.effort.or_else(|| reasoning.budget_tokens.map(effort_of_budget))
-    });
-    json.optional_field("reasoning_effort", effort.map(effort_name));
 }
 
 /// The effort that a budget of thinking tokens amounts to, after Anthropic's own advice on
@@ -163,7 +178,7 @@ fn effort_name(effort: ReasoningEffort) -> &'static str {
     }
 }
 
-fn write_message(json: &mut JsonWriter<'_>, message: &Message) {
+fn write_message(json: &mut JsonWriter<'_>, message: &Message, mark: bool) {
     let role = match message.role {
         Role::System => "system",
         Role::Developer => "developer",
@@ -175,7 +190,7 @@ fn write_message(json: &mut JsonWriter<'_>, message: &Message) {
     let mut rest: Vec<&Part> = Vec::with_capacity(message.parts.len());
     for part in &message.parts {
         match part {
-            Part::ToolResult(result) => write_result(json, result),
+            Part::ToolResult(result) => write_result(json, result, mark),
             part => rest.push(part),
         }
     }
@@ -214,10 +229,17 @@ fn write_message(json: &mut JsonWriter<'_>, message: &Message) {
     json.end_object();
 }
 
-fn write_result(json: &mut JsonWriter<'_>, result: &ToolResult) {
+/// With `mark`, a failure says in words that it is one.
+fn write_result(json: &mut JsonWriter<'_>, result: &ToolResult, mark: bool) {
     json.begin_object().field("role", "tool").field("tool_call_id", &result.call_id);
-    let parts: Vec<&Part> = result.content.iter().collect();
-    write_content(json, &parts, false);
+    if mark && result.is_error && result.content.iter().all(|part| part.as_text().is_some()) {
+        json.field("content", &result_text(result, mark));
+    } else {
+        let marker = Part::text("Error:");
+        let marker = (mark && result.is_error).then_some(&marker);
+        let parts: Vec<&Part> = marker.into_iter().chain(&result.content).collect();
+        write_content(json, &parts, false);
+    }
     json.end_object();
 }
 

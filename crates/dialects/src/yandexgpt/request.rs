@@ -1,9 +1,13 @@
 use chat::{
-    ApiError, ChatRequest, Message, Part, ReasoningEffort, ResponseFormat, Role, Tool, ToolChoice,
+    ApiError, Audience, ChatRequest, Message, Part, ReasoningEffort, ReasoningRequest,
+    ResponseFormat, Role, Tool, ToolChoice,
 };
 
 use crate::json::JsonWriter;
-use crate::tool_history::{Results, arguments_object, shows, spoken};
+use crate::tool_history::{
+    IS_ERROR, Results, arguments_object, has_failed_result, has_reasoning, result_text, shows,
+    spoken,
+};
 use crate::{Adaptation, EncodedRequest, Target};
 
 const PROVIDER: &str = "YandexGPT";
@@ -82,18 +86,39 @@ impl Encoder<'_> {
         if let Some(limit) = request.max_output_tokens {
             json.field("maxTokens", &limit.to_string());
         }
-        if let Some(reasoning) = &request.reasoning {
-            let off = reasoning.effort == Some(ReasoningEffort::None);
-            let mode = if off { "DISABLED" } else { "ENABLED_HIDDEN" };
+        if let Some(mode) = self.reasoning_mode()? {
             json.key("reasoningOptions").begin_object().field("mode", mode).end_object();
         }
         json.end_object();
         Ok(())
     }
 
+    /// Thinking is off, or on and hidden: how much of it there is cannot be said.
+    fn reasoning_mode(&mut self) -> Result<Option<&'static str>, ApiError> {
+        let request = self.request;
+        let Some(ReasoningRequest { effort, budget_tokens, visible }) = request.reasoning else {
+            return Ok(None);
+        };
+        // Callers of chat completions cannot ask to see it.
+        let asked_to_see = visible && request.extra.audience != Some(Audience::OpenAiChat);
+        self.drop("reasoning.summary", asked_to_see)?;
+        let on = match (effort, budget_tokens) {
+            (Some(ReasoningEffort::None), _) => return Ok(Some("DISABLED")),
+            (Some(_), None) => self.emulate("reasoning_effort")?,
+            (None, Some(_)) => self.emulate("thinking.budget_tokens")?,
+            (Some(_), Some(_)) => {
+                self.emulate("thinking.budget_tokens")?;
+                self.emulate("reasoning_effort")?
+            }
+            (None, None) => true,
+        };
+        Ok(on.then_some("ENABLED_HIDDEN"))
+    }
+
     fn write_messages(&mut self, json: &mut JsonWriter<'_>) -> Result<(), ApiError> {
         let request = self.request;
         let results = Results::of(&request.messages)?;
+        let mark = has_failed_result(&request.messages) && self.emulate(IS_ERROR)?;
         json.key("messages").begin_array();
         for (number, message) in request.messages.iter().enumerate() {
             self.drop("messages.name", message.name.is_some())?;
@@ -101,6 +126,7 @@ impl Encoder<'_> {
             let is_file = |part: &Part| matches!(part, Part::File(_));
             let pictures = message.parts.iter().any(is_picture) || shows(message, is_picture);
             self.drop("messages.content.image_url", pictures)?;
+            self.drop("messages.reasoning_content", has_reasoning(message))?;
             let files = message.parts.iter().any(is_file) || shows(message, is_file);
             self.drop("messages.content.file", files)?;
             let role = match message.role {
@@ -109,7 +135,7 @@ impl Encoder<'_> {
                 Role::Assistant => "assistant",
             };
             write_text(json, role, &spoken(message));
-            write_calls(json, number, message, &results);
+            write_calls(json, number, message, &results, mark);
         }
         json.end_array();
         Ok(())
@@ -171,7 +197,13 @@ fn write_text(json: &mut JsonWriter<'_>, role: &str, text: &str) {
 }
 
 /// The calls of a message, and behind them all their results in their order.
-fn write_calls(json: &mut JsonWriter<'_>, number: usize, message: &Message, results: &Results<'_>) {
+fn write_calls(
+    json: &mut JsonWriter<'_>,
+    number: usize,
+    message: &Message,
+    results: &Results<'_>,
+    mark: bool,
+) {
     let calls = results.calls(number, message);
     if calls.is_empty() {
         return;
@@ -191,7 +223,7 @@ fn write_calls(json: &mut JsonWriter<'_>, number: usize, message: &Message, resu
     for (call, result) in calls {
         if let Some(result) = result {
             json.begin_object().key("functionResult").begin_object().field("name", &call.name);
-            json.field("content", &result.joined_text()).end_object().end_object();
+            json.field("content", &result_text(result, mark)).end_object().end_object();
         }
     }
     json.end_array().end_object().end_object();
