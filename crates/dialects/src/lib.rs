@@ -5,6 +5,7 @@
 //! `encode_request`, `decode_response`, `StreamDecoder` and `decode_error`. Nothing here does I/O
 //! or reads a clock: times and the seeds of ids are arguments.
 
+mod allowed_tools;
 pub mod anthropic;
 mod conversion;
 pub mod gigachat;

@@ -8,7 +8,7 @@ use super::request_wire::{
     CalledWire, ContentWire, DetailWire, EffortWire, FormatKindWire, FunctionWire, MessageWire,
     ModeWire, PartWire, RequestWire, ResponseFormatWire, RoleWire, StopWire, ToolChoiceWire,
 };
-use crate::decode_json;
+use crate::{allowed_tools, decode_json};
 
 /// Most stop texts that OpenAI takes.
 const MAX_STOPS: usize = 4;
@@ -53,7 +53,10 @@ pub fn decode_request(body: &[u8]) -> Result<ChatRequest, ApiError> {
         }
     }
     tools.extend(wire.functions.unwrap_or_default().into_iter().map(read_tool));
-    let tool_choice = wire.tool_choice.or(wire.function_call).map(read_choice);
+    let tool_choice = match wire.tool_choice.or(wire.function_call) {
+        Some(choice) => Some(read_choice(choice, &mut tools)?),
+        None => None,
+    };
     if tools.is_empty() && matches!(tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)))
     {
         return Err(ApiError::invalid("tool_choice", "`tool_choice` needs `tools` to choose from"));
@@ -61,10 +64,7 @@ pub fn decode_request(body: &[u8]) -> Result<ChatRequest, ApiError> {
     if let Some(ToolChoice::Named(name)) = &tool_choice
         && !tools.iter().any(|tool| tool.name == *name)
     {
-        return Err(ApiError::invalid(
-            "tool_choice",
-            format!("`tool_choice` names the function `{name}`, which `tools` does not offer"),
-        ));
+        return Err(not_offered(name));
     }
     let stop = match wire.stop {
         None => Vec::new(),
@@ -274,19 +274,27 @@ fn read_mode(mode: ModeWire) -> ToolChoice {
     }
 }
 
-fn read_choice(choice: ToolChoiceWire) -> ToolChoice {
-    match choice {
+fn not_offered(name: &str) -> ApiError {
+    ApiError::invalid(
+        "tool_choice",
+        format!("`tool_choice` names the function `{name}`, which `tools` does not offer"),
+    )
+}
+
+/// The choice; `allowed_tools` also narrows `tools`.
+fn read_choice(choice: ToolChoiceWire, tools: &mut Vec<Tool>) -> Result<ToolChoice, ApiError> {
+    Ok(match choice {
         ToolChoiceWire::Mode(mode) => read_mode(mode),
         ToolChoiceWire::Named { function } | ToolChoiceWire::Function(function) => {
             ToolChoice::Named(function.name)
         }
-        ToolChoiceWire::Allowed { allowed_tools } => {
-            match (allowed_tools.mode, allowed_tools.tools.as_slice()) {
-                (ModeWire::Required, [only]) => ToolChoice::Named(only.function.name.clone()),
-                (mode, _) => read_mode(mode),
-            }
+        ToolChoiceWire::Allowed { allowed_tools: allowed } => {
+            let names: Vec<&str> =
+                allowed.tools.iter().map(|tool| tool.function.name.as_str()).collect();
+            allowed_tools::narrow(tools, &names).map_err(not_offered)?;
+            read_mode(allowed.mode)
         }
-    }
+    })
 }
 
 fn read_format(wire: Option<ResponseFormatWire>) -> Result<ResponseFormat, ApiError> {

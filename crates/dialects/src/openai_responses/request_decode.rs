@@ -1,7 +1,5 @@
 //! A caller's request, read into the canonical exchange.
 
-use std::collections::HashSet;
-
 use chat::{
     ApiError, Audience, ChatRequest, ExtraMembers, Json, JsonSchema, Message, ReasoningEffort,
     ReasoningRequest, ResponseFormat, Role, Sampling, Tool, ToolChoice,
@@ -13,7 +11,7 @@ use super::input_decode;
 use super::request_wire::{
     WireFormat, WireReasoning, WireRequest, WireText, WireTool, WireToolChoice,
 };
-use crate::decode_json;
+use crate::{allowed_tools, decode_json};
 
 /// A request, and what its response must repeat of it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -243,6 +241,12 @@ fn tool_choice(
         )
         .with_code("invalid_value")
     };
+    let not_found = |name: &str| {
+        ApiError::invalid(
+            PATH,
+            format!("Tool choice 'function' not found in 'tools' parameter: '{name}'."),
+        )
+    };
     let mode = |mode: &str| match mode {
         "none" => Ok(ToolChoice::None),
         "auto" => Ok(ToolChoice::Auto),
@@ -257,19 +261,24 @@ fn tool_choice(
         "function" => {
             let name = choice.name.ok_or_else(|| missing("tool_choice.name"))?;
             if !tools.iter().any(|tool| tool.name == name) {
-                return Err(ApiError::invalid(
-                    PATH,
-                    format!("Tool choice 'function' not found in 'tools' parameter: '{name}'."),
-                ));
+                return Err(not_found(&name));
             }
             Ok(Some(ToolChoice::Named(name)))
         }
         "allowed_tools" => {
             let allowed = choice.tools.ok_or_else(|| missing("tool_choice.tools"))?;
-            let names: HashSet<&str> =
-                allowed.iter().filter_map(|tool| tool.name.as_deref()).collect();
-            tools.retain(|tool| names.contains(tool.name.as_str()));
-            mode(choice.mode.as_deref().unwrap_or("auto")).map(Some)
+            // Where the bytes reach OpenAI, its own tools stand in the list too.
+            let names: Vec<&str> = allowed
+                .iter()
+                .filter(|tool| !forwarding || tool.kind == "function")
+                .map(|tool| tool.name.as_deref().unwrap_or(&tool.kind))
+                .collect();
+            allowed_tools::narrow(tools, &names).map_err(not_found)?;
+            let mode = mode(choice.mode.as_deref().unwrap_or("auto"))?;
+            if mode == ToolChoice::Required && tools.is_empty() && !forwarding {
+                return Err(missing("tool_choice.tools[0]"));
+            }
+            Ok(Some(mode))
         }
         _ if forwarding => Ok(None),
         other => Err(invalid(other)),
