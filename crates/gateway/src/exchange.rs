@@ -13,7 +13,7 @@ use telemetry::{AttemptLabels, AttemptOutcome, DeploymentMetrics, RequestLabels,
 use crate::accounting::{Attempt, Charged, Delivered, Held};
 use crate::gateway::Gateway;
 use crate::snapshot::{AccessLog, Deployment, Route, Snapshot};
-use crate::surface::Surface;
+use crate::surface::{Surface, Vendor};
 use crate::worker::id_seed;
 
 /// The status that stands for a caller who went away before the answer (nginx's).
@@ -29,6 +29,8 @@ pub(crate) struct Exchange {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) surface: Surface,
+    /// In whose words the caller is answered.
+    pub(crate) vendor: Vendor,
     pub(crate) request_id: String,
     /// Unique, unlike the request id, which may be the caller's own.
     record_id: String,
@@ -83,6 +85,7 @@ impl Exchange {
             gateway,
             snapshot,
             surface,
+            vendor: surface.vendor(),
             request_id,
             record_id: id_seed(),
             started: now,

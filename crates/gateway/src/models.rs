@@ -1,54 +1,50 @@
 //! `GET /v1/models` and `/v1/models/{id}`: the routes that a key may use.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use chat::{ApiError, ErrorKind};
 use dialects::json::JsonWriter;
 use http::{HeaderMap, Response};
 
-use crate::gateway::Gateway;
-use crate::pipeline::identified;
+use crate::exchange::Exchange;
 use crate::reply::{self, ReplyBody};
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::Route;
 use crate::surface::Vendor;
-use crate::worker::refuse;
+use crate::{dispatch, pipeline};
 
 /// Answers with all models, or with the one that `asked` names (percent-encoded).
 pub(crate) async fn answer(
-    gateway: &Gateway,
+    mut exchange: Box<Exchange>,
     headers: &HeaderMap,
-    vendor: Vendor,
     asked: Option<&str>,
-    request_id: &str,
-    peer: Option<IpAddr>,
 ) -> Response<ReplyBody> {
-    let snapshot = gateway.snapshot();
-    match find(gateway, &snapshot, headers, asked, peer).await {
-        Ok(routes) => {
-            let mut body = Vec::new();
-            let mut json = JsonWriter::new(&mut body);
-            match asked {
-                Some(_) => routes
-                    .iter()
-                    .for_each(|route| write_model(&mut json, vendor, route, snapshot.created)),
-                None => write_list(&mut json, vendor, &routes, snapshot.created),
-            }
-            reply::json(200, body)
+    let identified = pipeline::identify(&mut exchange, headers).await;
+    let found = identified.and_then(|()| find(&exchange, asked));
+    let routes = match found {
+        Ok(routes) => routes,
+        Err(error) => return pipeline::refuse(exchange, &error),
+    };
+    let (vendor, created) = (exchange.vendor, exchange.snapshot.created);
+    let mut body = Vec::new();
+    let mut json = JsonWriter::new(&mut body);
+    match (asked, routes.first()) {
+        (Some(_), Some(route)) => {
+            write_model(&mut json, vendor, route, created);
+            exchange.route = Some(Arc::clone(route));
         }
-        Err(error) => refuse(vendor, &error, request_id),
+        _ => write_list(&mut json, vendor, &routes, created),
     }
+    exchange.finish(200);
+    let mut response = reply::json(200, body);
+    dispatch::describe(&mut response, &mut exchange);
+    response
 }
 
-async fn find(
-    gateway: &Gateway,
-    snapshot: &Snapshot,
-    headers: &HeaderMap,
-    asked: Option<&str>,
-    peer: Option<IpAddr>,
-) -> Result<Vec<Arc<Route>>, ApiError> {
-    let principal = identified(gateway, snapshot, headers, peer).await?;
-    let usable = snapshot.routes.values().filter(|route| principal.may_call(&route.name));
+/// The routes that the caller may use; with `asked`, the one of that name.
+fn find(exchange: &Exchange, asked: Option<&str>) -> Result<Vec<Arc<Route>>, ApiError> {
+    let may_call =
+        |name: &str| exchange.principal.as_ref().is_some_and(|principal| principal.may_call(name));
+    let usable = exchange.snapshot.routes.values().filter(|route| may_call(&route.name));
     let Some(asked) = asked else { return Ok(usable.cloned().collect()) };
     let name = percent_decoded(asked);
     let found: Vec<_> = usable.filter(|route| route.name == name).cloned().collect();

@@ -290,8 +290,8 @@ fn find_route(exchange: &Exchange, received: &Received) -> Result<Arc<Route>, Ap
 }
 
 /// Tells the caller, in the caller's dialect, why there is no answer.
-fn refuse(mut exchange: Box<Exchange>, error: &ApiError) -> Response<ReplyBody> {
-    let mut response = codec::refusal(exchange.surface.vendor(), error, &exchange.request_id);
+pub(crate) fn refuse(mut exchange: Box<Exchange>, error: &ApiError) -> Response<ReplyBody> {
+    let mut response = codec::refusal(exchange.vendor, error, &exchange.request_id);
     exchange.fail(response.status().as_u16(), error);
     dispatch::describe(&mut response, &mut exchange);
     response
@@ -299,7 +299,7 @@ fn refuse(mut exchange: Box<Exchange>, error: &ApiError) -> Response<ReplyBody> 
 
 /// Reads what little of a refused request's body is on its way, so that the caller reads the
 /// refusal instead of a reset connection. More than that is cut.
-async fn drain(mut body: Incoming) {
+pub(crate) async fn drain(mut body: Incoming) {
     const MOST: u64 = 256 * 1024;
     if body.is_end_stream() || body.size_hint().lower() > MOST {
         return;

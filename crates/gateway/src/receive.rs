@@ -85,7 +85,7 @@ fn check_list<'b>(
         Surface::ChatCompletions | Surface::Messages | Surface::CountTokens => ("messages", true),
         Surface::Completions => ("prompt", false),
         Surface::Embeddings | Surface::Moderations | Surface::Responses => ("input", false),
-        Surface::Models => return Ok(()),
+        Surface::Models | Surface::Unknown => return Ok(()),
     };
     let value = match member(name) {
         Some(value) => value,

@@ -21,6 +21,8 @@ pub(crate) enum Surface {
     Messages,
     /// Anthropic `POST /v1/messages/count_tokens`
     CountTokens,
+    /// A path at which there is no API; what asks for it is refused, and counted as this
+    Unknown,
 }
 
 /// Whose words errors and headers are in.
@@ -42,6 +44,7 @@ impl Surface {
             Self::Models => "models",
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -54,7 +57,7 @@ impl Surface {
             Self::Embeddings => Operation::Embeddings,
             Self::Moderations => Operation::Moderations,
             Self::CountTokens => Operation::CountTokens,
-            Self::Models => Operation::Models,
+            Self::Models | Self::Unknown => Operation::Models,
         }
     }
 
@@ -72,7 +75,14 @@ impl Surface {
         }
     }
 
+    /// The surface of a path, whatever the method.
+    pub(crate) fn of(path: &str) -> Self {
+        Self::at(path).map_or(Self::Unknown, |(surface, _)| surface)
+    }
+
+    /// The surface of a path, a slash at its end aside, and the model that the path names.
     fn at(path: &str) -> Option<(Self, Option<&str>)> {
+        let path = path.strip_suffix('/').unwrap_or(path);
         let surface = match path.strip_prefix("/v1/")? {
             "chat/completions" => Self::ChatCompletions,
             "responses" => Self::Responses,
@@ -101,8 +111,7 @@ pub(crate) struct Asked<'a> {
 
 /// Reads a request line.
 pub(crate) fn asked<'a>(method: &Method, path: &'a str) -> Result<Asked<'a>, ApiError> {
-    let trimmed = path.strip_suffix('/').unwrap_or(path);
-    let Some((surface, model)) = Surface::at(trimmed) else {
+    let Some((surface, model)) = Surface::at(path) else {
         return Err(ApiError::new(
             ErrorKind::NotFound,
             format!(
@@ -126,7 +135,7 @@ pub(crate) fn asked<'a>(method: &Method, path: &'a str) -> Result<Asked<'a>, Api
 
 /// The method that a path takes, for `Allow` (RFC 9110, 10.2.1).
 pub(crate) fn allowed(path: &str) -> Option<Method> {
-    let (surface, _) = Surface::at(path.strip_suffix('/').unwrap_or(path))?;
+    let (surface, _) = Surface::at(path)?;
     Some(surface.method())
 }
 

@@ -28,7 +28,7 @@ use crate::receive::{Received, understand};
 use crate::relay::Relay;
 use crate::reply::ReplyBody;
 use crate::surface::{Surface, Vendor};
-use crate::worker::{Worker, id_seed, refuse};
+use crate::worker::{Worker, id_seed};
 use crate::{codec, pipeline};
 
 /// How often an idle socket looks whether the process is about to stop.
@@ -45,9 +45,8 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// Answers the handshake (RFC 6455, 4.2) and serves the socket in a task of its own.
 pub(crate) async fn upgrade(
     worker: &Arc<Worker>,
+    mut exchange: Box<Exchange>,
     mut request: Request<Incoming>,
-    request_id: &str,
-    peer: Option<IpAddr>,
 ) -> Response<ReplyBody> {
     let Some(accept) = accept_key(request.headers()) else {
         let error = ApiError::new(
@@ -55,23 +54,14 @@ pub(crate) async fn upgrade(
             "GET /v1/responses is a WebSocket; connect with one, or POST the request",
         )
         .with_code("websocket_expected");
-        return refuse(Vendor::OpenAi, &error, request_id);
+        return pipeline::refuse(exchange, &error);
     };
     // A key that is not known gets no socket.
-    let gateway = Arc::clone(worker.gateway());
-    let mut probe = Exchange::begin(
-        Arc::clone(&gateway),
-        gateway.snapshot(),
-        Surface::Responses,
-        request_id.to_owned(),
-    );
-    probe.peer = peer;
-    if let Err(error) = pipeline::identify(&mut probe, request.headers()).await {
-        let response = refuse(Vendor::OpenAi, &error, request_id);
-        probe.fail(response.status().as_u16(), &error);
-        return response;
+    if let Err(error) = pipeline::identify(&mut exchange, request.headers()).await {
+        return pipeline::refuse(exchange, &error);
     }
-    probe.finish(StatusCode::SWITCHING_PROTOCOLS.as_u16());
+    exchange.finish(StatusCode::SWITCHING_PROTOCOLS.as_u16());
+    let peer = exchange.peer;
     let headers = request.headers().clone();
     let upgraded = hyper::upgrade::on(&mut request);
     let worker = Arc::clone(worker);

@@ -10,11 +10,12 @@ use hyper::body::Incoming;
 use providers::{HttpClient, Provider};
 use telemetry::Metrics;
 
+use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::reply::ReplyBody;
 use crate::server::IdleGuard;
 use crate::surface::{self, Surface, Vendor};
-use crate::{codec, models, pipeline, reply, websocket};
+use crate::{codec, models, pipeline, websocket};
 
 /// What one thread needs to serve requests: the shared gateway and its own connections to
 /// providers.
@@ -117,12 +118,13 @@ impl Worker {
         request_id: &str,
         peer: Option<IpAddr>,
     ) -> Response<ReplyBody> {
-        let vendor = surface::vendor_of(request.uri().path(), request.headers());
         let path = request.uri().path().to_owned();
         let asked = match surface::asked(request.method(), &path) {
             Ok(asked) => asked,
             Err(error) => {
-                let mut response = codec::refusal(vendor, &error, request_id);
+                let exchange = self.begin(Surface::of(&path), &request, request_id, peer);
+                Box::pin(pipeline::drain(request.into_body())).await;
+                let mut response = pipeline::refuse(exchange, &error);
                 if error.kind == ErrorKind::MethodNotAllowed
                     && let Some(method) = surface::allowed(&path)
                     && let Ok(value) = HeaderValue::try_from(method.as_str())
@@ -134,12 +136,12 @@ impl Worker {
         };
         match asked.surface {
             Surface::Models => {
-                let headers = request.headers();
-                let model = asked.model;
-                models::answer(&self.gateway, headers, vendor, model, request_id, peer).await
+                let exchange = self.begin(Surface::Models, &request, request_id, peer);
+                models::answer(exchange, request.headers(), asked.model).await
             }
             Surface::Responses if request.method() == http::Method::GET => {
-                websocket::upgrade(self, request, request_id, peer).await
+                let exchange = self.begin(Surface::Responses, &request, request_id, peer);
+                websocket::upgrade(self, exchange, request).await
             }
             surface => {
                 let (parts, body) = request.into_parts();
@@ -147,6 +149,24 @@ impl Worker {
                     .await
             }
         }
+    }
+
+    /// The exchange of a request that does not go down the pipeline.
+    fn begin(
+        &self,
+        surface: Surface,
+        request: &Request<Incoming>,
+        request_id: &str,
+        peer: Option<IpAddr>,
+    ) -> Box<Exchange> {
+        let gateway = Arc::clone(&self.gateway);
+        let snapshot = gateway.snapshot();
+        let mut exchange = Exchange::begin(gateway, snapshot, surface, request_id.to_owned());
+        exchange.peer = peer;
+        if matches!(surface, Surface::Models | Surface::Unknown) {
+            exchange.vendor = surface::vendor_of(request.uri().path(), request.headers());
+        }
+        exchange
     }
 }
 
@@ -174,10 +194,4 @@ pub(crate) fn id_seed() -> String {
     RANDOM.with_borrow_mut(|random| {
         (0..24).map(|_| char::from(ALPHABET[random.usize(..ALPHABET.len())])).collect()
     })
-}
-
-/// A whole refusal, where nothing more is known of the request.
-pub(crate) fn refuse(vendor: Vendor, error: &ApiError, request_id: &str) -> Response<ReplyBody> {
-    let encoded = codec::encode_error(vendor, error, request_id);
-    reply::json(encoded.status, encoded.body)
 }
