@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use chat::{ApiError, ErrorKind};
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use providers::{HttpClient, Provider};
 use telemetry::Metrics;
@@ -107,7 +107,7 @@ impl Worker {
             headers.insert("x-request-id", value);
         }
         if let Some(hsts) = &self.gateway.snapshot().settings.hsts {
-            headers.insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         response.map(|body| body.guarded(guard))
     }
@@ -119,21 +119,22 @@ impl Worker {
         peer: Option<IpAddr>,
     ) -> Response<ReplyBody> {
         let path = request.uri().path().to_owned();
-        let asked = match surface::asked(request.method(), &path) {
-            Ok(asked) => asked,
-            Err(error) => {
-                let exchange = self.begin(Surface::of(&path), &request, request_id, peer);
-                Box::pin(pipeline::drain(request.into_body())).await;
-                let mut response = pipeline::refuse(exchange, &error);
-                if error.kind == ErrorKind::MethodNotAllowed
-                    && let Some(method) = surface::allowed(&path)
-                    && let Ok(value) = HeaderValue::try_from(method.as_str())
-                {
-                    response.headers_mut().insert(http::header::ALLOW, value);
+        let asked =
+            match require_host(&request).and_then(|()| surface::asked(request.method(), &path)) {
+                Ok(asked) => asked,
+                Err(error) => {
+                    let exchange = self.begin(Surface::of(&path), &request, request_id, peer);
+                    Box::pin(pipeline::drain(request.into_body())).await;
+                    let mut response = pipeline::refuse(exchange, &error);
+                    if error.kind == ErrorKind::MethodNotAllowed
+                        && let Some(method) = surface::allowed(&path)
+                        && let Ok(value) = HeaderValue::try_from(method.as_str())
+                    {
+                        response.headers_mut().insert(header::ALLOW, value);
+                    }
+                    return response;
                 }
-                return response;
-            }
-        };
+            };
         match asked.surface {
             Surface::Models => {
                 let exchange = self.begin(Surface::Models, &request, request_id, peer);
@@ -168,6 +169,15 @@ impl Worker {
         }
         exchange
     }
+}
+
+/// Who speaks HTTP/1.1 must name the host (RFC 9112, 3.2); HTTP/2 has `:authority` for it.
+fn require_host<B>(request: &Request<B>) -> Result<(), ApiError> {
+    if request.version() != Version::HTTP_11 || request.headers().contains_key(header::HOST) {
+        return Ok(());
+    }
+    let message = "the header `Host` is missing, and HTTP/1.1 demands it; send it";
+    Err(ApiError::new(ErrorKind::InvalidRequest, message).with_code("missing_host"))
 }
 
 /// The caller's own request id where it is fit for a log, else a new one.
