@@ -18,7 +18,7 @@ use telemetry::Stage;
 use crate::codec::{self, Course, Understood};
 use crate::embedding;
 use crate::exchange::Exchange;
-use crate::headers::{for_caller, for_provider};
+use crate::headers::{for_caller, for_other_api, for_provider};
 use crate::rate_limits;
 use crate::receive::Received;
 use crate::relay::{Passage, Relay};
@@ -94,7 +94,9 @@ impl Dispatch<'_> {
             Course::Convert(format) => Box::pin(self.convert(exchange, deployment, format)).await,
             Course::Embed(format) => {
                 let (worker, received) = (self.worker, self.received);
-                Box::pin(embedding::embed(worker, exchange, received, deployment, format)).await
+                let headers = for_other_api(self.headers, format);
+                Box::pin(embedding::embed(worker, exchange, received, deployment, format, headers))
+                    .await
             }
             Course::CountHere => self.count_here(exchange),
         }
@@ -178,9 +180,9 @@ impl Dispatch<'_> {
         }
         let mut encoded = encoded;
         let body = vec![Bytes::from(std::mem::take(&mut encoded.body))];
-        let none = HeaderMap::new();
+        let headers = for_other_api(self.headers, format);
         let (mut exchange, answer, started) =
-            self.call(exchange, deployment, Operation::Chat, request.stream, body, none).await?;
+            self.call(exchange, deployment, Operation::Chat, request.stream, body, headers).await?;
         if request.stream {
             let passage = Passage::Convert {
                 decoder: codec::stream_decoder(format, &context.id_seed),
@@ -253,9 +255,9 @@ impl Dispatch<'_> {
                 Err(error) => return Err((exchange, error)),
             };
             let body = vec![Bytes::from(encoded.body.clone())];
-            let none = HeaderMap::new();
+            let headers = for_other_api(self.headers, format);
             let (returned, answer, started) =
-                self.call(exchange, deployment, Operation::Chat, false, body, none).await?;
+                self.call(exchange, deployment, Operation::Chat, false, body, headers).await?;
             exchange = returned;
             let headers = answer.headers.clone();
             let max = exchange.snapshot.settings.max_answer_bytes;

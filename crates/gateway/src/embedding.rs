@@ -23,13 +23,14 @@ use crate::worker::Worker;
 /// Calls in flight at a time for one request, where a provider takes one text a call.
 const PARALLEL_CALLS: usize = 8;
 
-/// Embeds by one call or many, and answers as OpenAI does.
+/// Embeds by one call or many, each with these `headers`, and answers as OpenAI does.
 pub(crate) async fn embed(
     worker: &Arc<Worker>,
     mut exchange: Box<Exchange>,
     received: &Received,
     deployment: &Arc<Deployment>,
     format: WireFormat,
+    headers: HeaderMap,
 ) -> Result<Response<ReplyBody>, (Box<Exchange>, ApiError)> {
     let request = match openai_embeddings::decode_request(&received.body) {
         Ok(request) => request,
@@ -39,7 +40,7 @@ pub(crate) async fn embed(
         return Err((exchange, error));
     }
     let started = Instant::now();
-    let caller = Caller { worker, exchange: &exchange, deployment };
+    let caller = Caller { worker, exchange: &exchange, deployment, headers };
     let embedded = match format {
         WireFormat::YandexEmbeddings => caller.one_by_one(&request).await,
         _ => caller.all_at_once(&request).await,
@@ -61,6 +62,7 @@ struct Caller<'a> {
     worker: &'a Worker,
     exchange: &'a Exchange,
     deployment: &'a Deployment,
+    headers: HeaderMap,
 }
 
 impl Caller<'_> {
@@ -124,7 +126,7 @@ impl Caller<'_> {
             body: vec![body.into()],
             request_id: &self.exchange.request_id,
             timeouts: &deployment.timeouts,
-            extra_headers: &HeaderMap::new(),
+            extra_headers: &self.headers,
         };
         let answer = deployment.provider.send(self.worker.http(), call).await?;
         if !answer.status.is_success() {

@@ -2,12 +2,17 @@
 //! the other's.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use providers::WireFormat;
 
 use crate::surface::Vendor;
 
 /// Headers of callers that providers of the same vendor act on.
 const OPENAI_REQUEST: [&str; 3] = ["openai-beta", "x-session-id", "x-client-id"];
 const ANTHROPIC_REQUEST: [&str; 2] = ["anthropic-beta", "anthropic-version"];
+
+/// Headers that GigaChat documents for whoever calls it, whatever API its own caller speaks:
+/// requests of one session share a cache of prompts. Its `X-Request-ID` every call carries.
+const GIGACHAT_REQUEST: [&str; 2] = ["x-session-id", "x-client-id"];
 
 /// Headers of providers that mean the same whoever reads them.
 const ANSWER: [&str; 4] = ["openai-processing-ms", "openai-version", "retry-after", "x-session-id"];
@@ -28,12 +33,24 @@ fn copy(from: &HeaderMap, name: &'static str, to: &mut HeaderMap) {
     }
 }
 
-/// What of a caller's headers goes to the provider.
+/// What of a caller's headers goes to a provider that speaks the caller's API.
 pub(crate) fn for_provider(caller: &HeaderMap, vendor: Vendor) -> HeaderMap {
-    let names: &[&str] = match vendor {
+    let names: &[&'static str] = match vendor {
         Vendor::OpenAi => &OPENAI_REQUEST,
         Vendor::Anthropic => &ANTHROPIC_REQUEST,
     };
+    only(caller, names)
+}
+
+/// What of a caller's headers goes to a provider that speaks another API, this one.
+pub(crate) fn for_other_api(caller: &HeaderMap, format: WireFormat) -> HeaderMap {
+    match format {
+        WireFormat::GigaChat | WireFormat::GigaChatEmbeddings => only(caller, &GIGACHAT_REQUEST),
+        _ => HeaderMap::new(),
+    }
+}
+
+fn only(caller: &HeaderMap, names: &[&'static str]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for name in names {
         copy(caller, name, &mut headers);
