@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chat::{ApiError, ErrorKind};
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, Response};
 use hyper::body::Body;
 use hyper::body::Incoming;
 use identity::{Presented, Principal, Refusal};
@@ -21,7 +21,7 @@ use crate::gateway::Gateway;
 use crate::receive::{Received, receive};
 use crate::reply::ReplyBody;
 use crate::snapshot::{Deployment, MissingPrice, Route, Snapshot};
-use crate::surface::Surface;
+use crate::surface::{Surface, Vendor};
 use crate::worker::Worker;
 use crate::{codec, dispatch, oidc};
 
@@ -77,7 +77,7 @@ pub(crate) async fn serve_received(
 /// Whom the key or token stands for.
 pub(crate) async fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), ApiError> {
     let (gateway, snapshot) = (&exchange.gateway, &exchange.snapshot);
-    let principal = identified(gateway, snapshot, headers, exchange.peer).await?;
+    let principal = identified(gateway, snapshot, headers, exchange.vendor, exchange.peer).await?;
     if !principal.may_use(exchange.surface.name()) {
         return Err(ApiError::new(
             ErrorKind::PermissionDenied,
@@ -95,13 +95,15 @@ pub(crate) async fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Re
 
 /// Whom the key or token in the headers stands for. Waits for nothing but what the issuer of a
 /// token must be asked: keys, and tokens whose keys are here, are looked at on the spot.
-pub(crate) async fn identified(
+async fn identified(
     gateway: &Gateway,
     snapshot: &Snapshot,
     headers: &HeaderMap,
+    vendor: Vendor,
     peer: Option<IpAddr>,
 ) -> Result<Principal, ApiError> {
-    let presented = Presented { key: presented_key(headers)?, now_ms: now_ms(), address: peer };
+    let presented =
+        Presented { key: presented_key(headers, vendor)?, now_ms: now_ms(), address: peer };
     let directory = gateway.accounting().directory();
     let refusal = match snapshot.keys.identify(Some(&directory), &presented) {
         Ok(principal) => return Ok(principal),
@@ -123,16 +125,20 @@ pub(crate) async fn identified(
     Ok(oidc::principal_of(&verified, &directory, peer)?)
 }
 
-/// The key as OpenAI's, Anthropic's or Azure's SDK presents it.
-pub(crate) fn presented_key(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+/// The key as OpenAI's, Anthropic's or Azure's SDK presents it. Where there are several, the one
+/// counts that the SDKs of the vendor whose API is spoken send.
+fn presented_key(headers: &HeaderMap, vendor: Vendor) -> Result<&str, ApiError> {
+    let named = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = named("authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
-    let named = ["x-api-key", "api-key"]
-        .into_iter()
-        .find_map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
-    bearer.or(named).filter(|key| !key.is_empty()).ok_or_else(|| {
+    let by_vendor = match vendor {
+        Vendor::OpenAi => [bearer, named("x-api-key")],
+        Vendor::Anthropic => [named("x-api-key"), bearer],
+    };
+    let mut presented = by_vendor.into_iter().chain([named("api-key")]).flatten();
+    presented.find(|key| !key.is_empty()).ok_or_else(|| {
         ApiError::new(
             ErrorKind::Authentication,
             "no API key; send `Authorization: Bearer KEY` or `x-api-key: KEY`",
@@ -317,4 +323,36 @@ pub(crate) async fn drain(mut body: Incoming) {
         }
     };
     _ = tokio::time::timeout(std::time::Duration::from_secs(1), reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn presented(headers: &[(&'static str, &'static str)], vendor: Vendor) -> Option<String> {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            })
+            .collect();
+        presented_key(&headers, vendor).ok().map(str::to_owned)
+    }
+
+    #[test]
+    fn of_several_keys_that_of_the_spoken_api_counts() {
+        let all = [("authorization", "Bearer b"), ("x-api-key", "x"), ("api-key", "a")];
+        assert_eq!(presented(&all, Vendor::OpenAi).as_deref(), Some("b"));
+        assert_eq!(presented(&all, Vendor::Anthropic).as_deref(), Some("x"));
+        for vendor in [Vendor::OpenAi, Vendor::Anthropic] {
+            assert_eq!(presented(&all[..1], vendor).as_deref(), Some("b"));
+            assert_eq!(presented(&all[1..], vendor).as_deref(), Some("x"));
+            assert_eq!(presented(&all[2..], vendor).as_deref(), Some("a"));
+            assert_eq!(presented(&[], vendor), None);
+            let other = [("authorization", "Basic b"), ("x-api-key", ""), ("api-key", "a")];
+            assert_eq!(presented(&other, vendor).as_deref(), Some("a"));
+        }
+    }
 }

@@ -1,11 +1,11 @@
-//! Every answer leaves one count and one line of the access log.
+//! Who asked, and that every answer leaves one count and one line of the access log.
 
 mod common;
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-use common::{Gate, KEY};
+use common::{BARE_KEY, Gate, KEY};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -63,6 +63,21 @@ async fn models_and_refused_request_lines_are_counted_and_logged() {
         );
     }
     assert_eq!(gate.metrics.in_flight.get(), 0);
+}
+
+#[tokio::test]
+async fn of_two_keys_the_one_of_the_spoken_api_counts() {
+    let gate = Gate::alone();
+    let bearer = format!("authorization: Bearer {KEY}");
+    let named = format!("x-api-key: {BARE_KEY}");
+    let openai = gate.request("GET /v1/models", &[&bearer, &named], "").await;
+    assert!(openai.body.contains(r#""id":"main""#), "{}", openai.body);
+    let version = "anthropic-version: 2023-06-01";
+    let anthropic = gate.request("GET /v1/models", &[&bearer, &named, version], "").await;
+    assert!(anthropic.body.starts_with(r#"{"data":[],"#), "{}", anthropic.body);
+    let body = r#"{"model":"main","max_tokens":5,"messages":[{"role":"user","content":"Да"}]}"#;
+    let refused = gate.request("POST /v1/messages", &[&bearer, &named], body).await;
+    assert_eq!(refused.status, 404, "{}", refused.body);
 }
 
 #[tokio::test]
