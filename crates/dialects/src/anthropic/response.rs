@@ -191,7 +191,7 @@ pub(super) fn malformed(error: &serde_json::Error) -> ApiError {
             error.column()
         ),
     )
-    .with_code("invalid_provider_response")
+    .with_code("invalid_provider_answer")
 }
 
 #[derive(Debug, Deserialize)]

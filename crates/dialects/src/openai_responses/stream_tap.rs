@@ -149,7 +149,7 @@ pub fn observe_response(body: &[u8]) -> Result<Outcome, ApiError> {
                 error.column()
             ),
         )
-        .with_code("invalid_provider_response")
+        .with_code("invalid_provider_answer")
     })?;
     let mut outcome = Outcome::default();
     outcome.response(response);
