@@ -108,6 +108,20 @@ impl SseParser {
     }
 }
 
+/// Length in bytes of the first event with its blank line; `None` if its end has not come.
+#[must_use]
+pub fn event_length(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let line_end = from + memchr(b'\n', &bytes[from..])?;
+        match &bytes[line_end + 1..] {
+            [b'\n', ..] => return Some(line_end + 2),
+            [b'\r', b'\n', ..] => return Some(line_end + 3),
+            _ => from = line_end + 1,
+        }
+    }
+}
+
 /// Appends one event of one line of data.
 pub fn push_event(out: &mut Vec<u8>, event: Option<&str>, data: &[u8]) {
     if let Some(event) = event {

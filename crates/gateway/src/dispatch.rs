@@ -60,7 +60,7 @@ pub(crate) async fn dispatch(
             Ok(response) => return Ok(response),
             Err((returned, error)) => {
                 exchange = returned;
-                let error = codec::not_the_callers_fault(error, deployment);
+                let error = exchange.told(error);
                 if error.provider_status.is_some() || error.kind.is_transient() {
                     exchange.attempt_failed(deployment, &error);
                 }

@@ -11,6 +11,7 @@ use metering::{ChargedUsage, LedgerEntry, LedgerOutcome, Price};
 use telemetry::{AttemptLabels, AttemptOutcome, DeploymentMetrics, RequestLabels, Stage};
 
 use crate::accounting::{Attempt, Charged, Delivered, Held};
+use crate::codec;
 use crate::gateway::Gateway;
 use crate::snapshot::{AccessLog, Deployment, Route, Snapshot};
 use crate::surface::{Surface, Vendor};
@@ -287,6 +288,15 @@ impl Exchange {
         let held = std::mem::take(&mut self.held);
         let Charged { tokens, nanos } = self.charged;
         self.gateway.accounting().settle(held, now_ms(), tokens, nanos);
+    }
+
+    /// `error` as the caller is told it: what the provider holds against the proxy is no fault of
+    /// the caller's.
+    pub(crate) fn told(&self, error: ApiError) -> ApiError {
+        match &self.deployment {
+            Some(deployment) => codec::not_the_callers_fault(error, deployment),
+            None => error,
+        }
     }
 
     /// A call to `deployment` failed; another may follow.

@@ -144,7 +144,7 @@ impl Relay {
     pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.poll_pending(context).is_ready() {
             if let Some(error) = self.failure.take() {
-                self.break_off(&error);
+                self.break_off(error);
             }
             if let Some(piece) = self.pop_piece() {
                 self.heartbeat.sent();
@@ -235,14 +235,23 @@ impl Relay {
                 self.exchange.note_delivered();
                 tap.observe(chunk, &mut self.pending);
                 self.at_boundary = tap.at_boundary();
-                let error = tap.error();
-                if error.is_some() || tap.complete() {
-                    self.note_tap();
+                let Some(error) = tap.error() else {
+                    if tap.complete() {
+                        self.note_tap();
+                        self.complete();
+                    }
+                    return;
+                };
+                let event = tap.error_event();
+                self.note_tap();
+                if self.exchange.told(error.clone()) == error {
+                    // The provider tells the caller in the dialect they share.
+                    self.pending.push_back(event);
                     self.complete();
-                }
-                if let Some(error) = error {
-                    // The provider has told the caller in the dialect they share.
                     self.exchange.fail(200, &error);
+                } else {
+                    self.failure = Some(error);
+                    self.upstream = None;
                 }
             }
             Passage::Convert { decoder, events, .. } => {
@@ -334,8 +343,9 @@ impl Relay {
     }
 
     /// Tells the caller that the answer broke off, in the caller's dialect.
-    fn break_off(&mut self, error: &ApiError) {
-        self.exchange.fail(200, error);
+    fn break_off(&mut self, error: ApiError) {
+        let error = self.exchange.told(error);
+        self.exchange.fail(200, &error);
         let (Passage::Forward { encoder, .. } | Passage::Convert { encoder, .. }) =
             &mut self.passage;
         let mut out = Vec::new();
@@ -343,7 +353,7 @@ impl Relay {
             // What was cut must not swallow the event that follows.
             out.extend_from_slice(b"\n\n");
         }
-        encoder.encode(&StreamEvent::Error(error.clone()), &mut out);
+        encoder.encode(&StreamEvent::Error(error), &mut out);
         self.pending.push_back(out.into());
         self.upstream = None;
         self.ended = true;

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use chat::{ApiError, ErrorKind, StreamEvent, Usage};
+use dialects::sse::event_length;
 use dialects::{StreamDecode, openai_chat, openai_responses};
 
 /// Watches a stream that is forwarded.
 pub(crate) trait Tap: Send {
-    /// Takes the next bytes and appends what of them is to be forwarded.
+    /// Takes the next bytes and appends what of them is to be forwarded: nothing from an event on
+    /// that tells an error.
     fn observe(&mut self, chunk: Bytes, forward: &mut VecDeque<Bytes>);
 
     /// Whether the last byte to be forwarded so far ends an event.
@@ -26,11 +28,41 @@ pub(crate) trait Tap: Send {
     /// The error that the provider itself reported within the stream.
     fn error(&self) -> Option<ApiError>;
 
+    /// The event that told the error; it was not forwarded.
+    fn error_event(&self) -> Bytes;
+
     /// Tokens as counted by the provider, as far as known.
     fn usage(&self) -> Option<Usage>;
 
     /// The model that the provider says answers.
     fn model(&self) -> Option<String>;
+}
+
+/// Shows `chunk` to `look` event by event until that says that one told an error. Forwards what
+/// was before that event, and returns it.
+fn forward_until_error(
+    chunk: &Bytes,
+    at_boundary: &mut bool,
+    forward: &mut VecDeque<Bytes>,
+    mut look: impl FnMut(&[u8]) -> bool,
+) -> Bytes {
+    let mut at = 0;
+    let mut error_event = Bytes::new();
+    while at < chunk.len() {
+        let rest = chunk.slice(at..);
+        let event = rest.slice(..event_length(&rest).unwrap_or(rest.len()));
+        if look(&event) {
+            error_event = event;
+            break;
+        }
+        at += event.len();
+    }
+    if at > 0 {
+        let forwarded = chunk.slice(..at);
+        *at_boundary = forwarded.ends_with(b"\n\n");
+        forward.push_back(forwarded);
+    }
+    error_event
 }
 
 /// Watches by decoding: for dialects without a cheaper way.
@@ -40,6 +72,7 @@ pub(crate) struct DecodingTap {
     usage: Option<Usage>,
     model: Option<String>,
     error: Option<ApiError>,
+    error_event: Bytes,
     complete: bool,
     at_boundary: bool,
 }
@@ -52,6 +85,7 @@ impl DecodingTap {
             usage: None,
             model: None,
             error: None,
+            error_event: Bytes::new(),
             complete: false,
             at_boundary: true,
         }
@@ -72,12 +106,13 @@ impl DecodingTap {
 
 impl Tap for DecodingTap {
     fn observe(&mut self, chunk: Bytes, forward: &mut VecDeque<Bytes>) {
-        self.decoder.decode(&chunk, &mut self.events);
-        self.take_events();
-        if !chunk.is_empty() {
-            self.at_boundary = chunk.ends_with(b"\n\n");
-            forward.push_back(chunk);
-        }
+        let mut at_boundary = self.at_boundary;
+        self.error_event = forward_until_error(&chunk, &mut at_boundary, forward, |event| {
+            self.decoder.decode(event, &mut self.events);
+            self.take_events();
+            self.error.is_some()
+        });
+        self.at_boundary = at_boundary;
     }
 
     fn at_boundary(&self) -> bool {
@@ -99,6 +134,10 @@ impl Tap for DecodingTap {
 
     fn error(&self) -> Option<ApiError> {
         self.error.clone()
+    }
+
+    fn error_event(&self) -> Bytes {
+        self.error_event.clone()
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -140,6 +179,10 @@ impl Tap for OpenAiTap {
         self.0.error().cloned()
     }
 
+    fn error_event(&self) -> Bytes {
+        self.0.error_event()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.0.usage()
     }
@@ -152,22 +195,27 @@ impl Tap for OpenAiTap {
 /// Watches OpenAI's responses.
 pub(crate) struct ResponsesTap {
     tap: openai_responses::StreamTap,
+    error_event: Bytes,
     at_boundary: bool,
 }
 
 impl ResponsesTap {
     pub(crate) fn new() -> Self {
-        Self { tap: openai_responses::StreamTap::new(), at_boundary: true }
+        Self {
+            tap: openai_responses::StreamTap::new(),
+            error_event: Bytes::new(),
+            at_boundary: true,
+        }
     }
 }
 
 impl Tap for ResponsesTap {
     fn observe(&mut self, chunk: Bytes, forward: &mut VecDeque<Bytes>) {
-        self.tap.observe(&chunk);
-        if !chunk.is_empty() {
-            self.at_boundary = chunk.ends_with(b"\n\n");
-            forward.push_back(chunk);
-        }
+        let Self { tap, at_boundary, .. } = self;
+        self.error_event = forward_until_error(&chunk, at_boundary, forward, |event| {
+            tap.observe(event);
+            tap.outcome().error.is_some()
+        });
     }
 
     fn at_boundary(&self) -> bool {
@@ -189,6 +237,10 @@ impl Tap for ResponsesTap {
 
     fn error(&self) -> Option<ApiError> {
         self.tap.outcome().error.clone()
+    }
+
+    fn error_event(&self) -> Bytes {
+        self.error_event.clone()
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -99,7 +99,9 @@ impl WireError {
         let code = (kind == ErrorKind::ContextLengthExceeded)
             .then(|| "context_length_exceeded".to_owned());
         let retry_after = retry_after.filter(|_| kind.is_transient());
-        ApiError { kind, message, param: None, code, retry_after, provider_status: status }
+        // An event has no status; what its type has in a whole answer says as much.
+        let provider_status = Some(status.unwrap_or(wire_kind(kind).0));
+        ApiError { kind, message, param: None, code, retry_after, provider_status }
     }
 
     /// The API has no type of its own for two cases that callers must tell apart.

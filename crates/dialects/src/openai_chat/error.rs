@@ -182,9 +182,13 @@ pub(crate) fn error_in_success(error: Value) -> ApiError {
     let wire = ErrorWire { error: Some(error), ..ErrorWire::default() };
     let said = Said::from(wire);
     let status = said.code.parse::<u16>().ok().filter(|code| (400..600).contains(code));
-    let status = status.unwrap_or(match said.kind.as_str() {
-        "rate_limit_error" | "requests" | "tokens" => 429,
-        "invalid_request_error" | "BadRequestError" => 400,
+    let status = status.unwrap_or(match (said.code.as_str(), said.kind.as_str()) {
+        // OpenAI gives these the type of a request that is not valid.
+        ("invalid_api_key", _) | (_, "authentication_error") => 401,
+        (_, "permission_error") => 403,
+        ("model_not_found", _) | (_, "not_found_error") => 404,
+        (_, "rate_limit_error" | "requests" | "tokens") => 429,
+        (_, "invalid_request_error" | "BadRequestError") => 400,
         _ => 502,
     });
     to_api_error(status, said, None)

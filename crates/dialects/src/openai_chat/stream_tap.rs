@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::error::error_in_success;
 use super::usage::UsageWire;
 use crate::conversion::interrupted;
+use crate::sse::event_length;
 
 /// Largest event that is held while it is incomplete.
 const MAX_HELD: usize = 1 << 20;
@@ -25,6 +26,8 @@ pub struct StreamTap {
     usage: Option<Usage>,
     model: Option<String>,
     error: Option<ApiError>,
+    /// The event that told the error.
+    error_event: Bytes,
     finish_seen: bool,
     done: bool,
 }
@@ -49,13 +52,18 @@ impl StreamTap {
             usage: None,
             model: None,
             error: None,
+            error_event: Bytes::new(),
             finish_seen: false,
             done: false,
         }
     }
 
-    /// Takes the next bytes, and hands on those that go to the caller.
+    /// Takes the next bytes, and hands on those that go to the caller: nothing from an event on
+    /// that tells an error.
     pub fn observe(&mut self, chunk: Bytes, mut forward: impl FnMut(Bytes)) {
+        if self.error.is_some() {
+            return;
+        }
         let mut chunk = chunk;
         if !self.incomplete.is_empty() {
             self.incomplete.extend_from_slice(&chunk);
@@ -65,11 +73,16 @@ impl StreamTap {
         let mut at = 0;
         while let Some(length) = event_length(&chunk[at..]) {
             let withhold = self.look(&chunk[at..at + length]);
+            if (withhold || self.error.is_some()) && at > kept_from {
+                forward(chunk.slice(kept_from..at));
+            }
             if withhold {
-                if at > kept_from {
-                    forward(chunk.slice(kept_from..at));
-                }
                 kept_from = at + length;
+            }
+            if self.error.is_some() {
+                self.error_event = chunk.slice(at..at + length);
+                self.at_boundary = true;
+                return;
             }
             at += length;
         }
@@ -135,10 +148,14 @@ impl StreamTap {
     /// The provider's connection ended: hands on what was held.
     ///
     /// # Errors
-    /// When neither `[DONE]` nor a finish reason has come.
+    /// When neither `[DONE]` nor a finish reason has come, or what was held told an error.
     pub fn finish(&mut self, mut forward: impl FnMut(Bytes)) -> Result<(), ApiError> {
         let rest = std::mem::take(&mut self.incomplete).freeze();
-        if !rest.is_empty() && !self.look(&rest) {
+        let withhold = rest.is_empty() || self.look(&rest);
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        if !withhold {
             let complete = data(&rest).is_some_and(|data| {
                 data == b"[DONE]" || serde_json::from_slice::<IgnoredAny>(data).is_ok()
             });
@@ -147,7 +164,7 @@ impl StreamTap {
                 forward(Bytes::from_static(b"\n\n"));
             }
         }
-        if self.done || (self.finish_seen && self.error.is_none()) {
+        if self.done || self.finish_seen {
             return Ok(());
         }
         Err(interrupted())
@@ -157,6 +174,12 @@ impl StreamTap {
     #[must_use]
     pub fn error(&self) -> Option<&ApiError> {
         self.error.as_ref()
+    }
+
+    /// The event that told [`StreamTap::error`], whole; it was not handed on.
+    #[must_use]
+    pub fn error_event(&self) -> Bytes {
+        self.error_event.clone()
     }
 
     /// Tokens as last counted by the provider.
@@ -169,19 +192,6 @@ impl StreamTap {
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
-    }
-}
-
-/// Length of the first event with its blank line; `None` if its end has not come.
-fn event_length(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let line_end = from + memchr(b'\n', &bytes[from..])?;
-        match &bytes[line_end + 1..] {
-            [b'\n', ..] => return Some(line_end + 2),
-            [b'\r', b'\n', ..] => return Some(line_end + 3),
-            _ => from = line_end + 1,
-        }
     }
 }
 
@@ -246,7 +256,25 @@ mod tests {
         tap.observe(Bytes::from_static(b"data: {\"model\":\"m\",\"choices\":[{}]}\n\n"), |_| {});
         assert!(tap.finish(|_| {}).is_err());
         let mut tap = StreamTap::new(true);
-        tap.observe(Bytes::from_static(b"data: {\"error\":{\"message\":\"x\"}}\n\n"), |_| {});
-        assert_eq!(tap.error().unwrap().message, "x");
+        tap.observe(Bytes::from_static(b"data: {\"error\":{\"message\":\"x\"}}"), |_| {});
+        assert_eq!(tap.finish(|_| panic!("it told an error")).unwrap_err().message, "x");
+    }
+
+    #[test]
+    fn nothing_is_forwarded_from_an_error_on_wherever_the_stream_is_cut() {
+        let error = "data: {\"error\":{\"message\":\"x\"},\"choices\":[]}\n\n";
+        let word = "data: {\"model\":\"m\",\"choices\":[{}]}\n\n";
+        let stream = format!("{word}{word}{error}data: [DONE]\n\n");
+        for cut in 0..=stream.len() {
+            let (head, tail) = stream.as_bytes().split_at(cut);
+            let mut tap = StreamTap::new(true);
+            let mut out = Vec::new();
+            for piece in [head, tail] {
+                tap.observe(Bytes::copy_from_slice(piece), |bytes| out.extend_from_slice(&bytes));
+            }
+            assert_eq!(String::from_utf8(out).unwrap(), word.repeat(2), "cut at {cut}");
+            assert_eq!(tap.error_event(), error);
+            assert!(tap.at_boundary());
+        }
     }
 }

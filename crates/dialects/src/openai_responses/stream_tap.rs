@@ -243,10 +243,12 @@ fn failure(wire: WireError) -> ApiError {
         Some("insufficient_quota") => ErrorKind::QuotaExhausted,
         Some("invalid_prompt") => ErrorKind::InvalidRequest,
         Some("context_length_exceeded") => ErrorKind::ContextLengthExceeded,
+        Some("invalid_api_key") => ErrorKind::Authentication,
+        Some("model_not_found") => ErrorKind::NotFound,
         _ => ErrorKind::BadGateway,
     };
     let message = wire.message.unwrap_or_else(|| "the provider's response failed".to_owned());
-    let error = ApiError::new(kind, message);
+    let error = ApiError { provider_status: Some(kind.status()), ..ApiError::new(kind, message) };
     match wire.code {
         Some(code) => error.with_code(code),
         None => error,

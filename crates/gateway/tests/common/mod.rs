@@ -17,6 +17,7 @@ use providers::{Credentials, OriginOptions, Provider, ProviderSpec, Timeouts};
 use telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// May call every model.
 pub(crate) const KEY: &str = "sk-all";
@@ -104,10 +105,16 @@ impl Gate {
         Self::start("http://127.0.0.1:1/v1", openai_compatible())
     }
 
-    /// Sends `request` as it is and reads until the connection ends.
-    pub(crate) async fn exchange(&self, request: &str) -> Reply {
+    /// Sends `request` as it is.
+    pub(crate) async fn send(&self, request: &str) -> TcpStream {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         socket.write_all(request.as_bytes()).await.unwrap();
+        socket
+    }
+
+    /// Sends `request` as it is and reads until the connection ends.
+    pub(crate) async fn exchange(&self, request: &str) -> Reply {
+        let mut socket = self.send(request).await;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await.unwrap();
         let answer = String::from_utf8(answer).unwrap();
@@ -163,15 +170,31 @@ pub(crate) fn openai_compatible() -> Box<dyn Kind> {
 pub(crate) struct Stub {
     pub(crate) base_url: String,
     requests: Arc<Mutex<Vec<String>>>,
+    /// A permit for each piece that may be written.
+    permits: Arc<Semaphore>,
 }
 
 impl Stub {
     /// Answers with `pieces` as the body, each in a write of its own.
     pub(crate) async fn start(content_type: &'static str, pieces: Vec<String>) -> Self {
+        let stub = Self::start_stepwise(content_type, pieces).await;
+        stub.permits.add_permits(Semaphore::MAX_PERMITS / 2);
+        stub
+    }
+
+    /// Lets the next piece be written.
+    pub(crate) fn proceed(&self) {
+        self.permits.add_permits(1);
+    }
+
+    /// As [`Stub::start`], but each piece after the first waits for [`Stub::proceed`].
+    pub(crate) async fn start_stepwise(content_type: &'static str, pieces: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
+        let permits = Arc::new(Semaphore::new(1));
+        let may_write = Arc::clone(&permits);
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let request = read_request(&mut socket).await;
@@ -181,11 +204,12 @@ impl Stub {
                 );
                 socket.write_all(head.as_bytes()).await.unwrap();
                 for piece in &pieces {
+                    may_write.acquire().await.unwrap().forget();
                     socket.write_all(piece.as_bytes()).await.unwrap();
                 }
             }
         });
-        Self { base_url, requests }
+        Self { base_url, requests, permits }
     }
 
     /// Heads and bodies, oldest first.
