@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chat::Residency;
 use dialects::Unsupported;
 use gateway::server::{ConnectionLimits, Server, ServerOptions};
-use gateway::{Deployment, DeploymentOptions, Gateway, Residency, Route, Settings, Snapshot};
+use gateway::{Deployment, DeploymentOptions, Gateway, MissingPrice, Route, Settings, Snapshot};
 use http::HeaderMap;
-use identity::{KeyDigest, KeyRing, Principal};
+use identity::{KeyDigest, KeyRing, Policy, Role, StaticKey};
 use providers::kind::{Kind, OpenAiApis, OpenAiCompatible};
 use providers::{Credentials, OriginOptions, Provider, ProviderSpec, Timeouts};
 use telemetry::Metrics;
@@ -72,15 +73,19 @@ impl Gate {
             default_max_output_tokens: 100,
             stream_usage: true,
             legacy_max_tokens: false,
+            prices: None,
         };
         let deployment = Arc::new(Deployment::new(options, &metrics));
         let route = Arc::new(Route::new("main".to_owned(), vec![deployment]));
         let mut keys = KeyRing::default();
         for (key, name, models) in [(KEY, "all", None), (BARE_KEY, "none", Some(Vec::new()))] {
-            assert!(keys.add(KeyDigest::of(key), Principal { name: name.to_owned(), models }));
+            let policy = Policy { models, ..Policy::default() };
+            let key_of = StaticKey { name: name.to_owned(), role: Role::User, policy };
+            assert!(keys.add(KeyDigest::of(key), key_of));
         }
         let snapshot = Snapshot {
-            settings: Settings::default(),
+            settings: Settings { missing_price: MissingPrice::Free, ..Settings::default() },
+            issuers: None,
             keys,
             routes: BTreeMap::from([(route.name.clone(), route)]),
             created: 1,
