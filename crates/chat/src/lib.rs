@@ -25,7 +25,7 @@ pub use message::{
 };
 pub use request::{
     Audience, ChatRequest, ExtraMembers, JsonSchema, ReasoningEffort, ReasoningRequest,
-    ResponseFormat, Sampling, Tool, ToolChoice,
+    ResponseFormat, Sampling, Tool, ToolChoice, Verbosity,
 };
 pub use residency::Residency;
 pub use response::{ChatResponse, Choice, FinishReason, Logprobs};

@@ -29,6 +29,12 @@ pub struct ChatRequest {
     pub top_logprobs: Option<u8>,
     /// How much the model should think.
     pub reasoning: Option<ReasoningRequest>,
+    /// How long the answer should be; `None`: as the provider likes, which is what OpenAI's
+    /// `medium` says.
+    pub verbosity: Option<Verbosity>,
+    /// Whether the provider may leave out the oldest messages of a conversation that is too long
+    /// (OpenAI's `truncation: auto`) rather than refuse it.
+    pub truncate: bool,
     /// Whether the answer is wanted as a stream.
     pub stream: bool,
     /// Whether the caller wants usage at the end of the stream (OpenAI's
@@ -136,6 +142,26 @@ pub struct Sampling {
     pub seed: Option<i64>,
     /// Token id to bias, as OpenAI's object.
     pub logit_bias: Option<Json>,
+}
+
+/// A length of answers other than the usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// `low`
+    Low,
+    /// `high`
+    High,
+}
+
+impl Verbosity {
+    /// OpenAI's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::High => "high",
+        }
+    }
 }
 
 /// How much the model should think.

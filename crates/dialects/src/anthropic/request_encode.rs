@@ -107,6 +107,8 @@ impl<'a> Encoder<'a> {
             ("repetition_penalty", sampling.repetition_penalty.is_some_and(|value| value != 1.0)),
             ("logit_bias", sampling.logit_bias.is_some()),
             ("metadata", request.metadata.is_some()),
+            ("verbosity", request.verbosity.is_some()),
+            ("truncation", request.truncate),
             ("stop", request.stop.iter().any(|stop| stop.trim().is_empty())),
         ];
         for (member, wanted) in absent {

@@ -245,6 +245,8 @@ impl Encoder<'_> {
         self.drop("logit_bias", sampling.logit_bias.is_some())?;
         self.drop("logprobs", request.top_logprobs.is_some())?;
         self.drop("user", request.user.is_some())?;
+        self.drop("verbosity", request.verbosity.is_some())?;
+        self.drop("truncation", request.truncate)?;
         self.drop("metadata", request.metadata.is_some())?;
         if !request.stop.is_empty() && self.emulate("stop")? {
             self.stop_at.clone_from(&request.stop);

@@ -112,6 +112,9 @@ pub fn decode_request(body: &[u8]) -> Result<ChatRequest, ApiError> {
             budget_tokens: None,
             visible: true,
         }),
+        // A caller's `verbosity` is among the members that pass as they came.
+        verbosity: None,
+        truncate: false,
         stream: wire.stream.unwrap_or(false),
         stream_usage: wire.stream_options.and_then(|options| options.include_usage) == Some(true),
         user: wire.user,

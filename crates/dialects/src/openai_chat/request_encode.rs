@@ -1,6 +1,6 @@
 use chat::{
     ApiError, Audience, ChatRequest, File, Image, ImageDetail, MediaSource, Message, Part,
-    ReasoningEffort, ResponseFormat, Role, Tool, ToolChoice, ToolResult,
+    ReasoningEffort, ResponseFormat, Role, Tool, ToolChoice, ToolResult, Verbosity,
 };
 
 use crate::json::JsonWriter;
@@ -30,6 +30,10 @@ pub fn encode_request(
     // Engines of one's own know it, OpenAI does not; a caller of this dialect knows the difference.
     let top_k = native || target.legacy_max_tokens;
     drop("top_k", request.sampling.top_k.is_some() && !top_k)?;
+    // OpenAI's later models know it, engines of one's own do not and would pass over it.
+    let verbosity = request.verbosity.filter(|_| !target.legacy_max_tokens);
+    drop("verbosity", request.verbosity != verbosity)?;
+    drop("truncation", request.truncate)?;
     let foreign = request.extra.members.iter().any(|(name, _)| name != "llm_proxy");
     drop("members of another API", foreign && !native)?;
     let mut emulate = |member, present: bool| {
@@ -67,6 +71,7 @@ pub fn encode_request(
             json.end_object();
         }
     }
+    json.optional_field("verbosity", verbosity.map(Verbosity::name));
     json.optional_field("user", request.user.as_deref());
     json.optional_json("metadata", request.metadata.as_ref());
     if request.extra.audience == Some(Audience::OpenAiChat) {

@@ -2,7 +2,7 @@
 
 use chat::{
     ApiError, Audience, ChatRequest, ExtraMembers, Json, JsonSchema, Message, ReasoningEffort,
-    ReasoningRequest, ResponseFormat, Role, Sampling, Tool, ToolChoice,
+    ReasoningRequest, ResponseFormat, Role, Sampling, Tool, ToolChoice, Verbosity,
 };
 use serde::Deserialize;
 
@@ -72,6 +72,11 @@ pub(super) fn missing(path: &str) -> ApiError {
         .with_code("missing_required_parameter")
 }
 
+fn invalid_value(path: &str, value: &str, supported: &str) -> ApiError {
+    ApiError::invalid(path, format!("Invalid value: '{value}'. Supported values are: {supported}."))
+        .with_code("invalid_value")
+}
+
 fn stateful(member: &str, remedy: &str) -> ApiError {
     ApiError::invalid(
         member,
@@ -131,6 +136,19 @@ fn decode(wire: WireRequest, forwarding: bool) -> Result<DecodedRequest, ApiErro
         count => Some(count.unwrap_or(0)),
     };
     let text = wire.text.unwrap_or(WireText { format: None, verbosity: None });
+    let verbosity = match text.verbosity.as_deref() {
+        None | Some("medium") => None,
+        Some("low") => Some(Verbosity::Low),
+        Some("high") => Some(Verbosity::High),
+        Some(other) => {
+            return Err(invalid_value("text.verbosity", other, "'low', 'medium', and 'high'"));
+        }
+    };
+    let truncate = match wire.truncation.as_deref() {
+        None | Some("disabled") => false,
+        Some("auto") => true,
+        Some(other) => return Err(invalid_value("truncation", other, "'auto' and 'disabled'")),
+    };
     let response_format = match &text.format {
         Some(format) => response_format(format)?,
         None => ResponseFormat::Text,
@@ -175,6 +193,8 @@ fn decode(wire: WireRequest, forwarding: bool) -> Result<DecodedRequest, ApiErro
         max_output_tokens: wire.max_output_tokens,
         top_logprobs,
         reasoning,
+        verbosity,
+        truncate,
         stream: wire.stream.unwrap_or(false),
         stream_usage: true,
         user: wire.user.or(wire.safety_identifier),
@@ -320,14 +340,8 @@ fn read_reasoning(wire: WireReasoning) -> Result<ReadReasoning, ApiError> {
         Some("high") => Some(ReasoningEffort::High),
         Some("xhigh" | "max") => Some(ReasoningEffort::ExtraHigh),
         Some(other) => {
-            return Err(ApiError::invalid(
-                "reasoning.effort",
-                format!(
-                    "Invalid value: '{other}'. Supported values are: 'none', 'minimal', 'low', \
-                     'medium', 'high', 'xhigh', and 'max'."
-                ),
-            )
-            .with_code("invalid_value"));
+            let supported = "'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and 'max'";
+            return Err(invalid_value("reasoning.effort", other, supported));
         }
     };
     let summary = wire.summary.or(wire.generate_summary);

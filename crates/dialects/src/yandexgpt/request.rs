@@ -178,6 +178,8 @@ impl Encoder<'_> {
         self.drop("n", request.choice_count.is_some_and(|number| number > 1))?;
         self.drop("user", request.user.is_some())?;
         self.drop("metadata", request.metadata.is_some())?;
+        self.drop("verbosity", request.verbosity.is_some())?;
+        self.drop("truncation", request.truncate)?;
         let mut names = request.extra.members.iter().map(|(name, _)| name);
         let foreign = names.find(|name| *name != "llm_proxy");
         self.drop("members that YandexGPT does not know", foreign.is_some())
