@@ -8,6 +8,7 @@
 mod allowed_tools;
 pub mod anthropic;
 mod conversion;
+mod foreign_members;
 pub mod gigachat;
 pub mod json;
 mod object_progress;

@@ -18,6 +18,9 @@ mod structured;
 mod thinking;
 mod usage;
 
+/// Stands before the names of members of `output_config` among those that nobody here interprets.
+const OUTPUT_CONFIG: &str = "output_config.";
+
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -8,6 +8,7 @@ use chat::{
     ToolChoice, ToolResult,
 };
 
+use super::OUTPUT_CONFIG;
 use super::request_checks;
 use super::request_wire::{
     WireBlock, WireContent, WireMessage, WireOutputFormat, WireRequest, WireSource, WireTool,
@@ -93,11 +94,16 @@ fn decode(body: &[u8], foreign: Foreign, generates: bool) -> Result<ChatRequest,
         Some(choice) => tool_choice(choice, &tools, only_foreign_tools)?,
         None => (None, None),
     };
-    let response_format = match wire.output_config.and_then(|config| config.format) {
+    let mut extra = wire.extra;
+    let config = wire.output_config.unwrap_or_default();
+    let of_config = config.extra.into_iter();
+    extra.extend(of_config.map(|(name, value)| (format!("{OUTPUT_CONFIG}{name}"), value)));
+    // `output_format` is what the member was called in its beta.
+    let response_format = match config.format.or(wire.output_format) {
         Some(format) => output_format(format)?,
         None => ResponseFormat::Text,
     };
-    let audience = (!wire.extra.is_empty()).then_some(Audience::Anthropic);
+    let audience = (!extra.is_empty()).then_some(Audience::Anthropic);
     Ok(ChatRequest {
         model,
         messages,
@@ -117,7 +123,7 @@ fn decode(body: &[u8], foreign: Foreign, generates: bool) -> Result<ChatRequest,
         stream: wire.stream.unwrap_or(false),
         stream_usage: true,
         user: wire.metadata.and_then(|metadata| metadata.user_id),
-        extra: ExtraMembers { audience, members: wire.extra },
+        extra: ExtraMembers { audience, members: extra },
         ..ChatRequest::default()
     })
 }

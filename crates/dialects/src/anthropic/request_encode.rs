@@ -2,10 +2,12 @@
 
 use chat::{ApiError, Audience, ChatRequest, ResponseFormat, Tool, ToolChoice};
 
+use super::OUTPUT_CONFIG;
 use super::messages_encode::{self, Conversation, SystemBlock};
 use super::models;
 use super::structured;
 use super::thinking::{self, LEAST_BUDGET, Thinking};
+use crate::foreign_members::drop_foreign;
 use crate::json::JsonWriter;
 use crate::{Adaptation, EncodedRequest, Target};
 
@@ -116,7 +118,14 @@ impl<'a> Encoder<'a> {
                 self.drop(member)?;
             }
         }
-        Ok(())
+        drop_foreign(
+            &request.extra,
+            |_| request.extra.audience == Some(Audience::Anthropic),
+            "members that Anthropic does not know",
+            self.target.unsupported,
+            PROVIDER,
+            &mut self.adaptations,
+        )
     }
 
     fn fit_conversation(&mut self) -> Result<(), ApiError> {
@@ -267,7 +276,8 @@ impl<'a> Encoder<'a> {
             }
         }
         if request.extra.audience == Some(Audience::Anthropic) {
-            for (name, value) in &request.extra.members {
+            let members = request.extra.members.iter();
+            for (name, value) in members.filter(|(name, _)| !name.starts_with(OUTPUT_CONFIG)) {
                 json.key(name).json(value);
             }
         }
@@ -313,13 +323,24 @@ impl<'a> Encoder<'a> {
     }
 
     fn write_output_config(&self, json: &mut JsonWriter<'_>, effort: Option<&str>) {
-        if effort.is_none() && self.native_schema.is_none() {
+        let extra = &self.request.extra;
+        let native = extra.audience == Some(Audience::Anthropic);
+        let mut members = extra
+            .members
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(OUTPUT_CONFIG)?, value)))
+            .filter(|_| native)
+            .peekable();
+        if effort.is_none() && self.native_schema.is_none() && members.peek().is_none() {
             return;
         }
         json.key("output_config").begin_object().optional_field("effort", effort);
         if let Some(schema) = self.native_schema {
             json.key("format").begin_object().field("type", "json_schema");
             json.key("schema").json(schema).end_object();
+        }
+        for (name, value) in members {
+            json.key(name).json(value);
         }
         json.end_object();
     }

@@ -16,6 +16,7 @@ open_object! {
         tool_choice: WireToolChoice = "tool_choice",
         thinking: WireThinking = "thinking",
         output_config: WireOutputConfig = "output_config",
+        output_format: WireOutputFormat = "output_format",
         stop_sequences: Vec<String> = "stop_sequences",
         temperature: f64 = "temperature",
         top_p: f64 = "top_p",
@@ -100,11 +101,12 @@ pub(crate) struct WireThinking {
     pub(crate) display: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(expecting = "an object")]
-pub(crate) struct WireOutputConfig {
-    pub(crate) effort: Option<String>,
-    pub(crate) format: Option<WireOutputFormat>,
+open_object! {
+    /// How the answer is written.
+    WireOutputConfig {
+        effort: String = "effort",
+        format: WireOutputFormat = "format",
+    }
 }
 
 #[derive(Debug, Deserialize)]

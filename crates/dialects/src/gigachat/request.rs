@@ -7,6 +7,7 @@ use chat::{
 
 use super::function_schema::Schemas;
 use super::state_id::state_id;
+use crate::foreign_members::drop_foreign;
 use crate::json::JsonWriter;
 use crate::tool_history::{
     IS_ERROR, Results, arguments_object, has_failed_result, has_reasoning, result_text, shows,
@@ -80,17 +81,19 @@ impl Encoder<'_> {
             json.key("stream").boolean(true);
         }
         let own = request.extra.audience == Some(Audience::OpenAiChat);
-        let mut foreign = None;
-        for (name, value) in &request.extra.members {
-            if own && OWN_MEMBERS.contains(&name.as_str()) {
-                json.key(name).json(value);
-            } else if name != "llm_proxy" {
-                foreign = foreign.or(Some(name));
-            }
+        let takes = |name: &str| own && OWN_MEMBERS.contains(&name);
+        for (name, value) in request.extra.members.iter().filter(|(name, _)| takes(name)) {
+            json.key(name).json(value);
         }
         json.end_object();
-        self.drop("members that GigaChat does not know", foreign.is_some())
-            .map_err(|error| ApiError { param: foreign.cloned(), ..error })
+        drop_foreign(
+            &request.extra,
+            takes,
+            "members that GigaChat does not know",
+            self.target.unsupported,
+            PROVIDER,
+            &mut self.adaptations,
+        )
     }
 
     fn write_messages(&mut self, json: &mut JsonWriter<'_>) -> Result<(), ApiError> {

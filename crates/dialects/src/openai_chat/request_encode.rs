@@ -3,6 +3,7 @@ use chat::{
     ReasoningEffort, ResponseFormat, Role, Tool, ToolChoice, ToolResult, Verbosity,
 };
 
+use crate::foreign_members::drop_foreign;
 use crate::json::JsonWriter;
 use crate::tool_history::{IS_ERROR, has_failed_result, result_text};
 use crate::{EncodedRequest, Target};
@@ -34,8 +35,14 @@ pub fn encode_request(
     let verbosity = request.verbosity.filter(|_| !target.legacy_max_tokens);
     drop("verbosity", request.verbosity != verbosity)?;
     drop("truncation", request.truncate)?;
-    let foreign = request.extra.members.iter().any(|(name, _)| name != "llm_proxy");
-    drop("members of another API", foreign && !native)?;
+    drop_foreign(
+        &request.extra,
+        |_| native,
+        "members of another API",
+        target.unsupported,
+        "this provider",
+        &mut adaptations,
+    )?;
     let mut emulate = |member, present: bool| {
         let policy = target.unsupported;
         Ok::<_, ApiError>(

@@ -3,6 +3,7 @@ use chat::{
     ResponseFormat, Role, Tool, ToolChoice,
 };
 
+use crate::foreign_members::drop_foreign;
 use crate::json::JsonWriter;
 use crate::tool_history::{
     IS_ERROR, Results, arguments_object, has_failed_result, has_reasoning, result_text, shows,
@@ -180,10 +181,14 @@ impl Encoder<'_> {
         self.drop("metadata", request.metadata.is_some())?;
         self.drop("verbosity", request.verbosity.is_some())?;
         self.drop("truncation", request.truncate)?;
-        let mut names = request.extra.members.iter().map(|(name, _)| name);
-        let foreign = names.find(|name| *name != "llm_proxy");
-        self.drop("members that YandexGPT does not know", foreign.is_some())
-            .map_err(|error| ApiError { param: foreign.cloned(), ..error })?;
+        drop_foreign(
+            &request.extra,
+            |_| false,
+            "members that YandexGPT does not know",
+            self.target.unsupported,
+            PROVIDER,
+            &mut self.adaptations,
+        )?;
         if !request.stop.is_empty() && self.emulate("stop")? {
             self.stop_at.clone_from(&request.stop);
         }

@@ -367,4 +367,9 @@ fn unknown_members_reach_their_own_dialect_only() {
     member(&encode(&request), "service_tier", "\"auto\"");
     request.extra.audience = Some(Audience::OpenAiChat);
     member(&encode(&request), "service_tier", "null");
+    request.extra.members[0].1 = Json::parse("\"flex\"").unwrap();
+    request.extra.members.push(("tier".to_owned(), Json::parse("1").unwrap()));
+    let encoded = encode_request(&request, &target(Unsupported::Drop)).unwrap();
+    let lost: Vec<String> = encoded.adaptations.iter().map(ToString::to_string).collect();
+    assert_eq!(lost, ["dropped=service_tier", "dropped=members that Anthropic does not know"]);
 }
