@@ -74,54 +74,62 @@ const ANTHROPIC_START: &str = "event: message_start\ndata: {\"type\":\"message_s
      event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\
      \"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
 
-/// Kind, path, what is said first, words, and the provider's refusal of the proxy.
-fn cases() -> Vec<(Box<dyn Kind>, &'static str, &'static str, fn(&str) -> String, &'static str)> {
-    vec![
-        (
-            openai_compatible(),
-            "/v1/chat/completions",
-            "",
-            chat_word,
-            "data: {\"error\":{\"message\":\"accused\",\"type\":\"invalid_request_error\",\
+/// A provider that refuses the proxy in the middle of an answer.
+struct Case {
+    kind: Box<dyn Kind>,
+    path: &'static str,
+    start: &'static str,
+    word: fn(&str) -> String,
+    refusal: &'static str,
+}
+
+fn cases() -> [Case; 5] {
+    [
+        Case {
+            kind: openai_compatible(),
+            path: "/v1/chat/completions",
+            start: "",
+            word: chat_word,
+            refusal: "data: {\"error\":{\"message\":\"accused\",\"type\":\"invalid_request_error\",\
              \"code\":\"invalid_api_key\"}}\n\n",
-        ),
-        (
-            anthropic(),
-            "/v1/messages",
-            ANTHROPIC_START,
-            anthropic_word,
-            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\
+        },
+        Case {
+            kind: anthropic(),
+            path: "/v1/messages",
+            start: ANTHROPIC_START,
+            word: anthropic_word,
+            refusal: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\
              \"message\":\"accused\"}}\n\n",
-        ),
-        (
-            responses(),
-            "/v1/responses",
-            "",
-            response_word,
-            "event: error\ndata: {\"type\":\"error\",\"code\":\"invalid_api_key\",\
+        },
+        Case {
+            kind: responses(),
+            path: "/v1/responses",
+            start: "",
+            word: response_word,
+            refusal: "event: error\ndata: {\"type\":\"error\",\"code\":\"invalid_api_key\",\
              \"message\":\"accused\"}\n\n",
-        ),
-        (
-            Box::new(GigaChat),
-            "/v1/chat/completions",
-            "",
-            gigachat_word,
-            "data: {\"status\":401,\"message\":\"accused\"}\n\n",
-        ),
-        (
-            anthropic(),
-            "/v1/chat/completions",
-            ANTHROPIC_START,
-            anthropic_word,
-            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\
+        },
+        Case {
+            kind: Box::new(GigaChat),
+            path: "/v1/chat/completions",
+            start: "",
+            word: gigachat_word,
+            refusal: "data: {\"status\":401,\"message\":\"accused\"}\n\n",
+        },
+        Case {
+            kind: anthropic(),
+            path: "/v1/chat/completions",
+            start: ANTHROPIC_START,
+            word: anthropic_word,
+            refusal: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"permission_error\",\
              \"message\":\"accused\"}}\n\n",
-        ),
+        },
     ]
 }
 
 #[tokio::test]
 async fn it_does_not_look_like_the_callers_fault() {
-    for (kind, path, start, word, refusal) in cases() {
+    for Case { kind, path, start, word, refusal } in cases() {
         let what = format!("{kind:?} {path}");
         let first = format!("{start}{}", word("first-word"));
         let then = format!("{}{refusal}data: [DONE]\n\n", word("second-word"));
