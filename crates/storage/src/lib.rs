@@ -13,6 +13,8 @@ mod migrations;
 pub mod redis;
 pub mod shared;
 #[cfg(feature = "testing")]
+pub mod testing_postgres;
+#[cfg(feature = "testing")]
 pub mod testing_redis;
 
 pub use database::{Database, DatabaseOptions, StorageError};
