@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -64,6 +64,27 @@ pub(crate) fn explain(error: &sqlx::Error) -> String {
     }
 }
 
+/// The text as both databases can keep it: PostgreSQL refuses NUL, and with it all that would have
+/// been written together.
+pub(crate) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// The places of `rows` times `columns` values: `($1, $2), ($3, $4)`.
+pub(crate) fn places(rows: usize, columns: usize) -> String {
+    let mut sql = String::new();
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=columns {
+            let separator = if column == 1 { "" } else { ", " };
+            // Writing to a string does not fail.
+            _ = write!(sql, "{separator}${}", row * columns + column);
+        }
+        sql.push(')');
+    }
+    sql
+}
+
 /// How a database is used.
 #[derive(Debug, Clone)]
 pub struct DatabaseOptions {
@@ -114,8 +135,8 @@ impl Database {
             // With WAL, NORMAL never damages the file; what a power failure may take back was not
             // acknowledged in the journal, which is synced by itself.
             Engine::Sqlite => {
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-                 PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON; \
+                "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
+                 PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
                  PRAGMA journal_size_limit = 67108864"
             }
             Engine::Postgres => {

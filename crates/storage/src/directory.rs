@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use identity::{
     AdminEvent, DirectoryError, DirectoryStore, Expected, Record, RecordKind, Replay, Write,
@@ -5,7 +7,7 @@ use identity::{
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::database::{Database, explain};
+use crate::database::{Database, explain, places, storable};
 
 impl From<DatabaseFault> for DirectoryError {
     fn from(fault: DatabaseFault) -> Self {
@@ -21,6 +23,9 @@ impl From<sqlx::Error> for DatabaseFault {
         Self(error)
     }
 }
+
+/// Keys of one statement.
+const BATCH: usize = 500;
 
 const COLUMNS: &str = "kind, id, tenant, revision, body";
 
@@ -50,7 +55,7 @@ async fn present_revision(
         "SELECT revision FROM directory_records WHERE kind = $1 AND id = $2 AND body IS NOT NULL",
     )
     .bind(write.kind.name())
-    .bind(&write.id)
+    .bind(storable(&write.id))
     .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
@@ -77,10 +82,10 @@ async fn write_one(
          SET tenant = excluded.tenant, revision = excluded.revision, body = excluded.body",
     )
     .bind(write.kind.name())
-    .bind(&write.id)
-    .bind(&write.tenant)
+    .bind(storable(&write.id))
+    .bind(storable(&write.tenant))
     .bind(revision)
-    .bind(write.body.as_deref())
+    .bind(write.body.as_deref().map(storable))
     .execute(connection)
     .await
     .map_err(DatabaseFault)?;
@@ -118,11 +123,11 @@ impl DirectoryStore for Database {
         )
         .bind(last)
         .bind(event.at_ms)
-        .bind(&event.actor)
-        .bind(&event.tenant)
-        .bind(&event.action)
-        .bind(&event.resource)
-        .bind(&event.details)
+        .bind(storable(&event.actor))
+        .bind(storable(&event.tenant))
+        .bind(storable(&event.action))
+        .bind(storable(&event.resource))
+        .bind(storable(&event.details))
         .execute(&mut *transaction)
         .await
         .map_err(DatabaseFault)?;
@@ -131,9 +136,9 @@ impl DirectoryStore for Database {
                 "INSERT INTO idempotent_answers (name, request_digest, answer, at_ms)
                  VALUES ($1, $2, $3, $4)",
             )
-            .bind(&replay.key)
-            .bind(&replay.request_digest)
-            .bind(&replay.answer)
+            .bind(storable(&replay.key))
+            .bind(storable(&replay.request_digest))
+            .bind(storable(&replay.answer))
             .bind(replay.at_ms)
             .execute(&mut *transaction)
             .await
@@ -162,7 +167,7 @@ impl DirectoryStore for Database {
              WHERE kind = $1 AND id = $2 AND body IS NOT NULL",
         )
         .bind(kind.name())
-        .bind(id)
+        .bind(storable(id))
         .fetch_optional(&self.pool)
         .await
         .map_err(DatabaseFault)?;
@@ -183,10 +188,10 @@ impl DirectoryStore for Database {
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(kind.name())
-            .bind(after)
+            .bind(storable(after))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         if let Some(tenant) = tenant {
-            query = query.bind(tenant);
+            query = query.bind(storable(tenant));
         }
         let rows = query.fetch_all(&self.pool).await.map_err(DatabaseFault)?;
         Ok(records(&rows)?)
@@ -196,7 +201,7 @@ impl DirectoryStore for Database {
         let row = sqlx::query(
             "SELECT name, request_digest, answer, at_ms FROM idempotent_answers WHERE name = $1",
         )
-        .bind(key)
+        .bind(storable(key))
         .fetch_optional(&self.pool)
         .await
         .map_err(DatabaseFault)?;
@@ -233,7 +238,7 @@ impl DirectoryStore for Database {
         )
         .bind(after)
         .bind(i64::from(tenant.is_none()))
-        .bind(tenant.unwrap_or_default())
+        .bind(storable(tenant.unwrap_or_default()))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await
@@ -253,35 +258,50 @@ impl DirectoryStore for Database {
     }
 
     async fn record_key_use(&self, uses: &[(String, i64)]) -> Result<(), DirectoryError> {
-        let mut transaction = self.pool.begin().await.map_err(DatabaseFault)?;
+        // Each key once: a statement cannot change a row twice. Always in the same order: two
+        // replicas that lock the same rows in different orders would wait for each other.
+        let mut latest: BTreeMap<String, i64> = BTreeMap::new();
         for (id, at_ms) in uses {
-            sqlx::query(
-                "INSERT INTO key_use (id, last_used_ms) VALUES ($1, $2)
+            let latest = latest.entry(storable(id)).or_insert(*at_ms);
+            *latest = (*latest).max(*at_ms);
+        }
+        let latest: Vec<(String, i64)> = latest.into_iter().collect();
+        let mut transaction = self.pool.begin().await.map_err(DatabaseFault)?;
+        for batch in latest.chunks(BATCH) {
+            let sql = format!(
+                "INSERT INTO key_use (id, last_used_ms) VALUES {}
                  ON CONFLICT (id) DO UPDATE SET last_used_ms = excluded.last_used_ms
                  WHERE key_use.last_used_ms < excluded.last_used_ms",
-            )
-            .bind(id)
-            .bind(at_ms)
-            .execute(&mut *transaction)
-            .await
-            .map_err(DatabaseFault)?;
+                places(batch.len(), 2)
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            for (id, at_ms) in batch {
+                query = query.bind(id.as_str()).bind(*at_ms);
+            }
+            query.execute(&mut *transaction).await.map_err(DatabaseFault)?;
         }
         transaction.commit().await.map_err(DatabaseFault)?;
         Ok(())
     }
 
     async fn key_use(&self, ids: &[String]) -> Result<Vec<(String, i64)>, DirectoryError> {
-        let mut uses = Vec::new();
-        for id in ids {
-            let row = sqlx::query("SELECT last_used_ms FROM key_use WHERE id = $1")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(DatabaseFault)?;
-            if let Some(row) = row {
-                uses.push((id.clone(), row.try_get(0).map_err(DatabaseFault)?));
+        let mut found: BTreeMap<String, i64> = BTreeMap::new();
+        for batch in ids.chunks(BATCH) {
+            let sql = format!(
+                "SELECT id, last_used_ms FROM key_use WHERE id IN {}",
+                places(1, batch.len())
+            );
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
+            for id in batch {
+                query = query.bind(storable(id));
+            }
+            for row in query.fetch_all(&self.pool).await.map_err(DatabaseFault)? {
+                let read = || Ok((row.try_get(0)?, row.try_get(1)?));
+                let (id, at_ms) = read().map_err(DatabaseFault)?;
+                found.insert(id, at_ms);
             }
         }
-        Ok(uses)
+        let use_of = |id: &String| Some((id.clone(), *found.get(&storable(id))?));
+        Ok(ids.iter().filter_map(use_of).collect())
     }
 }

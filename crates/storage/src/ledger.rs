@@ -9,7 +9,7 @@ use metering::{
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use crate::database::{Database, Engine, explain};
+use crate::database::{Database, Engine, explain, places, storable};
 
 const COLUMNS: [&str; 22] = [
     "id",
@@ -41,7 +41,19 @@ const BATCH: usize = 500;
 
 #[cfg(test)]
 const DAY_MS: i64 = 86_400_000;
-const NANOS: i128 = 1_000_000_000;
+
+/// What is summed in two parts, above and below [`PART`].
+const WIDE: [&str; 7] = [
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "images",
+    "cost_nanos",
+    "avoided_nanos",
+];
+
+const PART: i64 = 1_000_000_000;
 
 fn unavailable(error: sqlx::Error) -> LedgerError {
     LedgerError::Unavailable(explain(&error))
@@ -82,17 +94,11 @@ fn outcome(name: &str) -> Result<LedgerOutcome, LedgerError> {
 }
 
 fn insert_statement(entries: usize) -> String {
-    let mut sql = format!("INSERT INTO ledger ({}) VALUES ", COLUMNS.join(", "));
-    for entry in 0..entries {
-        sql.push_str(if entry == 0 { "(" } else { ", (" });
-        for column in 0..COLUMNS.len() {
-            let separator = if column == 0 { "" } else { ", " };
-            _ = write!(sql, "{separator}${}", entry * COLUMNS.len() + column + 1);
-        }
-        sql.push(')');
-    }
-    sql.push_str(" ON CONFLICT (id) DO NOTHING");
-    sql
+    format!(
+        "INSERT INTO ledger ({}) VALUES {} ON CONFLICT (id) DO NOTHING",
+        COLUMNS.join(", "),
+        places(entries, COLUMNS.len())
+    )
 }
 
 /// A condition on the entries, and what is bound to it.
@@ -117,7 +123,7 @@ fn condition(filter: &LedgerFilter, engine: Engine) -> Condition {
         let Some(wanted) = wanted else { continue };
         place += 1;
         _ = write!(condition.sql, " AND {column} = ${place}");
-        condition.texts.push((place, wanted.clone()));
+        condition.texts.push((place, storable(wanted)));
     }
     if let Some(tag) = &filter.tag {
         place += 1;
@@ -126,7 +132,7 @@ fn condition(filter: &LedgerFilter, engine: Engine) -> Condition {
             Engine::Postgres => "strpos",
         };
         _ = write!(condition.sql, " AND {find}(tags, ${place}) > 0");
-        condition.texts.push((place, format!("\n{}\n", tag.replace('\n', " "))));
+        condition.texts.push((place, storable(&joined(std::slice::from_ref(tag)))));
     }
     for (comparison, bound) in [(">=", filter.from_ms), ("<", filter.to_ms)] {
         let Some(bound) = bound else { continue };
@@ -192,24 +198,28 @@ impl LedgerStore for Database {
         if entries.is_empty() {
             return Ok(());
         }
+        // Always in the same order: two who store the same entries in different orders would wait
+        // for each other.
+        let mut entries: Vec<&LedgerEntry> = entries.iter().collect();
+        entries.sort_by(|one, other| one.id.cmp(&other.id));
         let mut transaction = self.pool.begin().await.map_err(unavailable)?;
         for batch in entries.chunks(BATCH) {
             let mut query = sqlx::query(AssertSqlSafe(insert_statement(batch.len())))
                 .persistent(batch.len() == BATCH);
             for entry in batch {
                 query = query
-                    .bind(&entry.id)
-                    .bind(&entry.request_id)
+                    .bind(storable(&entry.id))
+                    .bind(storable(&entry.request_id))
                     .bind(entry.at_ms)
-                    .bind(&entry.tenant)
-                    .bind(entry.team.as_deref().unwrap_or_default())
-                    .bind(entry.user.as_deref().unwrap_or_default())
-                    .bind(&entry.key)
-                    .bind(joined(&entry.tags))
-                    .bind(&entry.surface)
-                    .bind(&entry.route)
-                    .bind(&entry.provider)
-                    .bind(&entry.model)
+                    .bind(storable(&entry.tenant))
+                    .bind(storable(entry.team.as_deref().unwrap_or_default()))
+                    .bind(storable(entry.user.as_deref().unwrap_or_default()))
+                    .bind(storable(&entry.key))
+                    .bind(storable(&joined(&entry.tags)))
+                    .bind(storable(&entry.surface))
+                    .bind(storable(&entry.route))
+                    .bind(storable(&entry.provider))
+                    .bind(storable(&entry.model))
                     .bind(signed(entry.usage.prompt_tokens))
                     .bind(signed(entry.usage.cached_tokens))
                     .bind(signed(entry.usage.completion_tokens))
@@ -217,7 +227,7 @@ impl LedgerStore for Database {
                     .bind(signed(entry.usage.images))
                     .bind(entry.cost_nanos)
                     .bind(entry.avoided_nanos)
-                    .bind(&entry.price)
+                    .bind(storable(&entry.price))
                     .bind(i64::from(entry.estimated))
                     .bind(outcome_name(entry.outcome));
             }
@@ -233,25 +243,16 @@ impl LedgerStore for Database {
     ) -> Result<Vec<LedgerSum>, LedgerError> {
         let condition = condition(filter, self.engine);
         let groups: Vec<&str> = by.iter().map(|by| dimension(*by).1).collect();
-        // A sum of nano-roubles outgrows 64 bits; roubles and the rest, each by itself, do not.
         let mut columns: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         columns.push("COUNT(*)".to_owned());
-        let summed = [
-            "CASE WHEN outcome = 'cached' THEN 1 ELSE 0 END",
-            "estimated",
-            "prompt_tokens",
-            "cached_tokens",
-            "completion_tokens",
-            "reasoning_tokens",
-            "images",
-            "cost_nanos / 1000000000",
-            "cost_nanos % 1000000000",
-            "avoided_nanos / 1000000000",
-            "avoided_nanos % 1000000000",
-        ];
-        columns.extend(
-            summed.iter().map(|column| format!("CAST(COALESCE(SUM({column}), 0) AS BIGINT)")),
-        );
+        let mut add = |of: &str| columns.push(format!("CAST(COALESCE(SUM({of}), 0) AS BIGINT)"));
+        add("CASE WHEN outcome = 'cached' THEN 1 ELSE 0 END");
+        add("estimated");
+        // A sum outgrows 64 bits; that of the thousand millions and that of the rest do not.
+        for column in WIDE {
+            add(&format!("{column} / {PART}"));
+            add(&format!("{column} % {PART}"));
+        }
         let mut sql = format!("SELECT {} FROM ledger WHERE {}", columns.join(", "), condition.sql);
         if !groups.is_empty() {
             let places: Vec<String> = (1..=groups.len()).map(|place| place.to_string()).collect();
@@ -286,7 +287,7 @@ impl LedgerStore for Database {
         );
         let mut query = bound!(sqlx::query(AssertSqlSafe(sql)), condition);
         if let Some(after) = after {
-            query = query.bind(after.to_owned());
+            query = query.bind(storable(after));
         }
         let rows = query
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -307,25 +308,27 @@ fn sum(row: &AnyRow, by: &[Dimension]) -> Result<LedgerSum, sqlx::Error> {
         group.insert(dimension(*by).0.to_owned(), value);
     }
     let first = by.len();
-    let nanos = |whole: usize, rest: usize| -> Result<i128, sqlx::Error> {
-        let whole: i64 = row.try_get(first + whole)?;
-        let rest: i64 = row.try_get(first + rest)?;
-        Ok(i128::from(whole) * NANOS + i128::from(rest))
+    // As in WIDE, each in two parts.
+    let wide = |place: usize| -> Result<i128, sqlx::Error> {
+        let above: i64 = row.try_get(first + 3 + 2 * place)?;
+        let below: i64 = row.try_get(first + 4 + 2 * place)?;
+        Ok(i128::from(above) * i128::from(PART) + i128::from(below))
     };
+    let count = |place: usize| wide(place).map(|sum| u64::try_from(sum).unwrap_or(u64::MAX));
     Ok(LedgerSum {
         group,
         entries: unsigned(row, first)?,
         cached_entries: unsigned(row, first + 1)?,
         estimated_entries: unsigned(row, first + 2)?,
         usage: ChargedUsage {
-            prompt_tokens: unsigned(row, first + 3)?,
-            cached_tokens: unsigned(row, first + 4)?,
-            completion_tokens: unsigned(row, first + 5)?,
-            reasoning_tokens: unsigned(row, first + 6)?,
-            images: unsigned(row, first + 7)?,
+            prompt_tokens: count(0)?,
+            cached_tokens: count(1)?,
+            completion_tokens: count(2)?,
+            reasoning_tokens: count(3)?,
+            images: count(4)?,
         },
-        cost_nanos: nanos(8, 9)?,
-        avoided_nanos: nanos(10, 11)?,
+        cost_nanos: wide(5)?,
+        avoided_nanos: wide(6)?,
     })
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn migrate(pool: &AnyPool, engine: Engine) -> Result<(), Storag
     if let Some(lock) = lock {
         sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *connection).await?;
     }
-    match apply(&mut connection).await {
+    match apply(&mut connection, engine).await {
         Ok(()) => {
             sqlx::raw_sql("COMMIT").execute(&mut *connection).await?;
             Ok(())
@@ -37,7 +37,7 @@ pub(crate) async fn migrate(pool: &AnyPool, engine: Engine) -> Result<(), Storag
     }
 }
 
-async fn apply(connection: &mut AnyConnection) -> Result<(), StorageError> {
+async fn apply(connection: &mut AnyConnection, engine: Engine) -> Result<(), StorageError> {
     sqlx::raw_sql(
         "CREATE TABLE IF NOT EXISTS schema_migrations (
             number BIGINT NOT NULL PRIMARY KEY,
@@ -54,7 +54,8 @@ async fn apply(connection: &mut AnyConnection) -> Result<(), StorageError> {
         let number: i64 = row.try_get(0)?;
         let name: String = row.try_get(1)?;
         let checksum: String = row.try_get(2)?;
-        let known = usize::try_from(number - 1).ok().and_then(|place| MIGRATIONS.get(place));
+        let known =
+            usize::try_from(number.saturating_sub(1)).ok().and_then(|place| MIGRATIONS.get(place));
         match known {
             None => return Err(StorageError::NewerSchema { name }),
             Some((known, sql)) if *known != name || digest(sql) != checksum => {
@@ -64,7 +65,7 @@ async fn apply(connection: &mut AnyConnection) -> Result<(), StorageError> {
         }
     }
     for (place, (name, sql)) in MIGRATIONS.iter().enumerate().skip(rows.len()) {
-        sqlx::raw_sql(*sql).execute(&mut *connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(dialect(sql, engine))).execute(&mut *connection).await?;
         sqlx::query("INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)")
             .bind(i64::try_from(place + 1).unwrap_or(i64::MAX))
             .bind(*name)
@@ -73,6 +74,15 @@ async fn apply(connection: &mut AnyConnection) -> Result<(), StorageError> {
             .await?;
     }
     Ok(())
+}
+
+/// The migration as this engine takes it. PostgreSQL sorts and compares texts by the database's
+/// language unless told otherwise; pages and groups go by bytes, as in SQLite.
+fn dialect(sql: &str, engine: Engine) -> String {
+    match engine {
+        Engine::Sqlite => sql.to_owned(),
+        Engine::Postgres => sql.replace(" TEXT", " TEXT COLLATE \"C\""),
+    }
 }
 
 fn digest(sql: &str) -> String {

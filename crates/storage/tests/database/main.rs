@@ -1,0 +1,6 @@
+//! What holds of every database: the same checks, on SQLite and on PostgreSQL.
+
+#[macro_use]
+mod fixture;
+mod directory;
+mod ledger;
