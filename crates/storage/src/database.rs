@@ -1,10 +1,10 @@
 use std::fmt::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, Connection};
 
 use crate::migrations::migrate;
 
@@ -123,8 +123,13 @@ impl Database {
         sqlx::any::install_default_drivers();
         let (engine, url) = if let Some(rest) = url.strip_prefix("sqlite:") {
             let path = rest.strip_prefix("//").unwrap_or(rest);
-            prepare_file(Path::new(path))?;
-            (Engine::Sqlite, format!("sqlite://{path}"))
+            // Nothing in memory, where each connection would see another database, and no
+            // parameters: how the file is used is decided here.
+            let is_file = !path.starts_with(':') && !path.starts_with("file:");
+            if path.is_empty() || !is_file || path.contains('?') {
+                return Err(StorageError::Url);
+            }
+            (Engine::Sqlite, sqlite_url(&prepare_file(Path::new(path))?))
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             (Engine::Postgres, url.to_owned())
         } else {
@@ -144,6 +149,13 @@ impl Database {
                  SET idle_in_transaction_session_timeout = '60s'"
             }
         };
+        if engine == Engine::Sqlite {
+            // The pool would try again what cannot be put right by waiting, and then only say that
+            // it waited.
+            let mut connection = AnyConnection::connect_with(&connect).await?;
+            sqlx::raw_sql(on_connect).execute(&mut connection).await?;
+            connection.close().await?;
+        }
         let pool = AnyPoolOptions::new()
             .max_connections(match engine {
                 Engine::Sqlite => 4,
@@ -177,8 +189,22 @@ impl Database {
     }
 }
 
-/// Makes the file of a database, readable to this user alone.
-fn prepare_file(path: &Path) -> Result<(), StorageError> {
+/// The address of a file as `sqlx` reads it, whatever its name.
+fn sqlite_url(path: &Path) -> String {
+    let mut url = String::from("sqlite://");
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
+}
+
+/// Makes the file of a database, readable to this user alone. Its absolute path.
+fn prepare_file(path: &Path) -> Result<PathBuf, StorageError> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let fault = |path: &Path| {
         let path = path.display().to_string();
@@ -197,5 +223,6 @@ fn prepare_file(path: &Path) -> Result<(), StorageError> {
         .mode(0o600)
         .open(path)
         .map_err(fault(path))?;
-    Ok(())
+    // A URL would lose what is before `..`, and the second of two slashes.
+    path.canonicalize().map_err(fault(path))
 }

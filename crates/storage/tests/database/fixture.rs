@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, PgConnection};
 use storage::testing_postgres::PostgresServer;
 use storage::{Database, DatabaseOptions};
 use tempfile::TempDir;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 pub(crate) struct Fixture {
     pub(crate) database: Database,
     pub(crate) url: String,
-    _place: Place,
+    place: Place,
 }
 
 enum Place {
-    Folder { _folder: TempDir },
-    Server { _server: Arc<PostgresServer> },
+    Folder(TempDir),
+    Server(Arc<PostgresServer>),
 }
 
 impl Fixture {
@@ -23,20 +23,35 @@ impl Fixture {
     pub(crate) async fn open(&self) -> Database {
         Database::open(&self.url, &DatabaseOptions::default()).await.unwrap()
     }
+
+    /// The address of another database, which nobody has opened yet.
+    pub(crate) async fn another(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => format!("sqlite://{}/another.db", folder.path().display()),
+            Place::Server(server) => new_database(server).await,
+        }
+    }
+}
+
+/// Runs this SQL in the database of this address.
+pub(crate) async fn sql(url: &str, sql: &'static str) {
+    sqlx::any::install_default_drivers();
+    let mut connection = AnyConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
 }
 
 pub(crate) async fn sqlite() -> Fixture {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite://{}/made/proxy.db", folder.path().display());
     let database = Database::open(&url, &DatabaseOptions::default()).await.unwrap();
-    Fixture { database, url, _place: Place::Folder { _folder: folder } }
+    Fixture { database, url, place: Place::Folder(folder) }
 }
 
 pub(crate) async fn postgres() -> Fixture {
     let server = server();
     let url = new_database(&server).await;
     let database = Database::open(&url, &DatabaseOptions::default()).await.unwrap();
-    Fixture { database, url, _place: Place::Server { _server: server } }
+    Fixture { database, url, place: Place::Server(server) }
 }
 
 /// Makes a database of its own, and says its address.

@@ -7,6 +7,8 @@ use metering::{
 use crate::directory::HOSTILE;
 use crate::fixture::Fixture;
 
+type Setter<'a> = &'a dyn Fn(&mut LedgerFilter, Option<String>);
+
 on_each_database! {
     an_empty_ledger_sums_to_nothing
     entries_are_read_back_as_they_were
@@ -304,12 +306,12 @@ async fn filters_are_exact(fixture: &Fixture) {
         ..entry(0)
     };
     append(fixture, &[one.clone(), entry(1)]).await;
-    let with = |set: &dyn Fn(&mut LedgerFilter, Option<String>), value: &str| {
+    let with = |set: Setter<'_>, value: &str| {
         let mut filter = LedgerFilter::default();
         set(&mut filter, Some(value.to_owned()));
         filter
     };
-    let setters: [&dyn Fn(&mut LedgerFilter, Option<String>); 6] = [
+    let setters: [Setter<'_>; 6] = [
         &|filter, value| filter.tenant = value,
         &|filter, value| filter.team = value,
         &|filter, value| filter.user = value,

@@ -4,3 +4,5 @@
 mod fixture;
 mod directory;
 mod ledger;
+mod opening;
+mod outage;
