@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::steps::{Outcome, cargo_tool, debian_package, root, run, run_with};
+use crate::steps::{Outcome, cargo_tool, debian_package, debian_servers, root, run, run_with};
 
 /// Everything.
 pub(crate) fn all() -> Outcome {
@@ -26,6 +26,10 @@ pub(crate) fn lint() -> Outcome {
 
 /// Unit, property, integration and documentation tests.
 pub(crate) fn unit() -> Outcome {
+    debian_servers(
+        &["initdb", "postgres", "redis-server", "redis-sentinel"],
+        &["postgresql", "redis-server", "redis-sentinel"],
+    )?;
     run("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"])
 }
 
