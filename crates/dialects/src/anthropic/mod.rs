@@ -25,9 +25,7 @@ const OUTPUT_CONFIG: &str = "output_config.";
 pub(crate) mod tests;
 
 pub use error::{decode_error, encode_error};
-pub use request_decode::{
-    decode_count_tokens_request, decode_request, decode_request_for_forwarding,
-};
+pub use request_decode::{decode_count_tokens_request, decode_request};
 pub use request_encode::{encode_count_tokens_request, encode_request};
 pub use response::{decode_count_tokens, decode_response, encode_count_tokens, encode_response};
 pub use stream_decode::StreamDecoder;

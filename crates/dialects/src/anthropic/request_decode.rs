@@ -22,7 +22,7 @@ use crate::decode_json;
 enum Foreign {
     /// A 400 that names them.
     Refused,
-    /// Passed over: the bytes of the request reach Anthropic anyway.
+    /// Passed over: what is only counted is served by nobody.
     PassedOver,
 }
 
@@ -33,15 +33,6 @@ enum Foreign {
 /// search, code execution) are refused by name.
 pub fn decode_request(body: &[u8]) -> Result<ChatRequest, ApiError> {
     decode(body, Foreign::Refused, true)
-}
-
-/// Like [`decode_request`] for a body that will reach a provider of this dialect as it is: tools
-/// and blocks that only Anthropic's servers can serve are passed over.
-///
-/// # Errors
-/// A 400 in Anthropic's words.
-pub fn decode_request_for_forwarding(body: &[u8]) -> Result<ChatRequest, ApiError> {
-    decode(body, Foreign::PassedOver, true)
 }
 
 /// Reads the body of `POST /v1/messages/count_tokens`, which has no `max_tokens`.

@@ -1,4 +1,4 @@
-//! Errors in the shape of OpenAI's API, for HTTP answers, streams and WebSockets.
+//! Errors in the shape of OpenAI's API, for HTTP answers and streams.
 
 use chat::{ApiError, ErrorKind};
 
@@ -14,19 +14,6 @@ pub fn encode_error(error: &ApiError) -> EncodedError {
     write_object(&mut json, error);
     json.end_object();
     EncodedError { status: error.kind.status(), body }
-}
-
-/// Writes `error` as the event that refuses a message on a WebSocket. `stream_id` is the lane
-/// that the message named.
-#[must_use]
-pub fn encode_websocket_error(error: &ApiError, stream_id: Option<&str>) -> Vec<u8> {
-    let mut body = Vec::with_capacity(192);
-    let mut json = JsonWriter::new(&mut body);
-    json.begin_object().field("type", "error").key("status").integer(error.kind.status());
-    json.key("error");
-    write_object(&mut json, error);
-    json.optional_field("stream_id", stream_id).end_object();
-    body
 }
 
 /// `{"message", "type", "param", "code"}`

@@ -11,11 +11,7 @@ use super::request_decode::missing;
 use super::request_wire::{WireContent, WireInput, WireItem, WirePart};
 
 /// Appends the messages of `input`.
-pub(super) fn input(
-    wire: WireInput,
-    forwarding: bool,
-    messages: &mut Vec<Message>,
-) -> Result<(), ApiError> {
+pub(super) fn input(wire: WireInput, messages: &mut Vec<Message>) -> Result<(), ApiError> {
     let items = match wire {
         WireInput::Text(text) => {
             messages.push(Message::text(Role::User, text));
@@ -23,26 +19,25 @@ pub(super) fn input(
         }
         WireInput::List(items) => items,
     };
-    if items.is_empty() && !forwarding {
+    if items.is_empty() {
         return Err(ApiError::invalid("input", "'input' is empty; send at least one item"));
     }
     let mut conversation =
-        Conversation { messages, forwarding, calls: HashMap::new(), unanswered: BTreeMap::new() };
+        Conversation { messages, calls: HashMap::new(), unanswered: BTreeMap::new() };
     for (index, wire_item) in items.into_iter().enumerate() {
         conversation.item(wire_item, index)?;
     }
     match conversation.unanswered.values().next() {
-        Some(call) if !forwarding => Err(ApiError::invalid(
+        Some(call) => Err(ApiError::invalid(
             "input",
             format!("No tool output found for function call {call}."),
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
 struct Conversation<'a> {
     messages: &'a mut Vec<Message>,
-    forwarding: bool,
     /// Ids of the function calls seen.
     calls: HashMap<String, usize>,
     /// Those of them without output so far, by the number of their item.
@@ -61,7 +56,7 @@ impl Conversation<'_> {
             "message" => {
                 let role = role(wire.role.as_deref(), &path("role"))?;
                 let content = wire.content.ok_or_else(|| missing(&path("content")))?;
-                let parts = content_parts(content, &path("content"), self.forwarding)?;
+                let parts = content_parts(content, &path("content"))?;
                 self.say(role, parts);
             }
             "function_call" => {
@@ -79,7 +74,6 @@ impl Conversation<'_> {
                     Some(call) => {
                         self.unanswered.remove(call);
                     }
-                    None if self.forwarding => {}
                     None => {
                         return Err(ApiError::invalid(
                             "input",
@@ -89,7 +83,7 @@ impl Conversation<'_> {
                         ));
                     }
                 }
-                let content = content_parts(output, &path("output"), self.forwarding)?;
+                let content = content_parts(output, &path("output"))?;
                 let result = Part::ToolResult(ToolResult {
                     call_id: id,
                     name: wire.name,
@@ -118,7 +112,6 @@ impl Conversation<'_> {
                 let reasoning = unseal(text, wire.encrypted_content);
                 self.assistant().push(Part::Reasoning(reasoning));
             }
-            _ if self.forwarding => {}
             "item_reference" => {
                 return Err(ApiError::invalid(
                     path("type"),
@@ -182,26 +175,22 @@ fn role(role: Option<&str>, path: &str) -> Result<Role, ApiError> {
     }
 }
 
-fn content_parts(wire: WireContent, path: &str, forwarding: bool) -> Result<Vec<Part>, ApiError> {
+fn content_parts(wire: WireContent, path: &str) -> Result<Vec<Part>, ApiError> {
     match wire {
         WireContent::Text(text) => Ok(vec![Part::text(text)]),
         WireContent::List(list) => {
             let mut parts = Vec::with_capacity(list.len());
             for (index, wire_part) in list.into_iter().enumerate() {
-                parts.extend(content_part(wire_part, &|| format!("{path}[{index}]"), forwarding)?);
+                parts.push(content_part(wire_part, &|| format!("{path}[{index}]"))?);
             }
             Ok(parts)
         }
     }
 }
 
-fn content_part(
-    wire: WirePart,
-    path: &dyn Fn() -> String,
-    forwarding: bool,
-) -> Result<Option<Part>, ApiError> {
+fn content_part(wire: WirePart, path: &dyn Fn() -> String) -> Result<Part, ApiError> {
     let absent = |member: &str| missing(&format!("{}.{member}", path()));
-    Ok(Some(match wire.kind.as_str() {
+    Ok(match wire.kind.as_str() {
         "input_text" | "output_text" | "text" => {
             Part::text(wire.text.ok_or_else(|| absent("text"))?)
         }
@@ -243,7 +232,6 @@ fn content_part(
             let source = MediaSource::Base64 { media_type, data: audio.data };
             Part::File(File { source, name: None })
         }
-        _ if forwarding => return Ok(None),
         other => {
             return Err(ApiError::invalid(
                 format!("{}.type", path()),
@@ -254,7 +242,7 @@ fn content_part(
             )
             .with_code("invalid_value"));
         }
-    }))
+    })
 }
 
 /// Tells a `data:` address with base64 from one that must be fetched.

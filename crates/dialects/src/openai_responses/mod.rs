@@ -19,10 +19,8 @@ mod stream_tap;
 mod tests;
 
 pub use echo::Echo;
-pub use error::{encode_error, encode_websocket_error};
-pub use request_decode::{
-    DecodedRequest, decode_request, decode_request_for_forwarding, decode_websocket_message,
-};
+pub use error::encode_error;
+pub use request_decode::{DecodedRequest, decode_request};
 pub use response::encode_response;
 pub use stream_encode::StreamEncoder;
 pub use stream_tap::{Outcome, StreamTap, observe_response};

@@ -32,39 +32,7 @@ pub struct DecodedRequest {
 /// A 400 in OpenAI's words. What needs stored state (`previous_response_id`, `conversation`,
 /// `background`) and tools that run at OpenAI are refused by name.
 pub fn decode_request(body: &[u8]) -> Result<DecodedRequest, ApiError> {
-    decode(decode_json(body)?, false)
-}
-
-/// Like [`decode_request`] for a body that will reach a provider of this dialect as it is: what
-/// only that provider can serve is passed over.
-///
-/// # Errors
-/// A 400 in OpenAI's words.
-pub fn decode_request_for_forwarding(body: &[u8]) -> Result<DecodedRequest, ApiError> {
-    decode(decode_json(body)?, true)
-}
-
-/// Reads a message that a client sent on the WebSocket: `response.create`. The answer is always a
-/// stream.
-///
-/// # Errors
-/// A 400 in OpenAI's words, for [`encode_websocket_error`](super::encode_websocket_error).
-pub fn decode_websocket_message(message: &[u8]) -> Result<DecodedRequest, ApiError> {
-    let wire: WireRequest = decode_json(message)?;
-    match wire.event.as_deref() {
-        Some("response.create") => {}
-        None => return Err(missing("type")),
-        Some(other) => {
-            return Err(ApiError::invalid(
-                "type",
-                format!("Invalid value: '{other}'. Supported values are: 'response.create'."),
-            )
-            .with_code("invalid_value"));
-        }
-    }
-    let mut decoded = decode(wire, false)?;
-    decoded.chat.stream = true;
-    Ok(decoded)
+    decode(decode_json(body)?)
 }
 
 pub(super) fn missing(path: &str) -> ApiError {
@@ -103,23 +71,20 @@ fn refuse_state(wire: &WireRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn decode(wire: WireRequest, forwarding: bool) -> Result<DecodedRequest, ApiError> {
-    if !forwarding {
-        refuse_state(&wire)?;
-    }
+fn decode(wire: WireRequest) -> Result<DecodedRequest, ApiError> {
+    refuse_state(&wire)?;
     let model = wire.model.filter(|model| !model.is_empty()).ok_or_else(|| missing("model"))?;
     let mut messages = Vec::new();
     if let Some(instructions) = &wire.instructions {
         messages.push(Message::text(Role::System, instructions));
     }
     match wire.input {
-        Some(input) => input_decode::input(input, forwarding, &mut messages)?,
-        None if forwarding => {}
+        Some(input) => input_decode::input(input, &mut messages)?,
         None => return Err(missing("input")),
     }
-    let mut tools = tools(&wire.tools, forwarding)?;
+    let mut tools = tools(&wire.tools)?;
     let tool_choice = match &wire.tool_choice {
-        Some(choice) => tool_choice(choice, &mut tools, forwarding)?,
+        Some(choice) => Some(tool_choice(choice, &mut tools)?),
         None => None,
     };
     let include = wire.include.unwrap_or_default();
@@ -214,15 +179,12 @@ fn read<'a, T: Deserialize<'a>>(json: &'a Json, path: &str) -> Result<T, ApiErro
     })
 }
 
-fn tools(wire: &Option<Vec<Json>>, forwarding: bool) -> Result<Vec<Tool>, ApiError> {
+fn tools(wire: &Option<Vec<Json>>) -> Result<Vec<Tool>, ApiError> {
     let mut tools = Vec::new();
     for (index, json) in wire.iter().flatten().enumerate() {
         let path = format!("tools[{index}]");
         let tool: WireTool = read(json, &path)?;
         if tool.kind != "function" {
-            if forwarding {
-                continue;
-            }
             return Err(ApiError::invalid(
                 format!("{path}.type"),
                 format!(
@@ -245,11 +207,7 @@ fn tools(wire: &Option<Vec<Json>>, forwarding: bool) -> Result<Vec<Tool>, ApiErr
 }
 
 /// The choice; `allowed_tools` also narrows `tools`.
-fn tool_choice(
-    json: &Json,
-    tools: &mut Vec<Tool>,
-    forwarding: bool,
-) -> Result<Option<ToolChoice>, ApiError> {
+fn tool_choice(json: &Json, tools: &mut Vec<Tool>) -> Result<ToolChoice, ApiError> {
     const PATH: &str = "tool_choice";
     let invalid = |value: &str| {
         ApiError::invalid(
@@ -274,7 +232,7 @@ fn tool_choice(
         other => Err(invalid(other)),
     };
     if json.get().starts_with('"') {
-        return mode(&read::<String>(json, PATH)?).map(Some);
+        return mode(&read::<String>(json, PATH)?);
     }
     let choice: WireToolChoice = read(json, PATH)?;
     match choice.kind.as_str() {
@@ -283,24 +241,19 @@ fn tool_choice(
             if !tools.iter().any(|tool| tool.name == name) {
                 return Err(not_found(&name));
             }
-            Ok(Some(ToolChoice::Named(name)))
+            Ok(ToolChoice::Named(name))
         }
         "allowed_tools" => {
             let allowed = choice.tools.ok_or_else(|| missing("tool_choice.tools"))?;
-            // Where the bytes reach OpenAI, its own tools stand in the list too.
-            let names: Vec<&str> = allowed
-                .iter()
-                .filter(|tool| !forwarding || tool.kind == "function")
-                .map(|tool| tool.name.as_deref().unwrap_or(&tool.kind))
-                .collect();
+            let names: Vec<&str> =
+                allowed.iter().map(|tool| tool.name.as_deref().unwrap_or(&tool.kind)).collect();
             allowed_tools::narrow(tools, &names).map_err(not_found)?;
             let mode = mode(choice.mode.as_deref().unwrap_or("auto"))?;
-            if mode == ToolChoice::Required && tools.is_empty() && !forwarding {
+            if mode == ToolChoice::Required && tools.is_empty() {
                 return Err(missing("tool_choice.tools[0]"));
             }
-            Ok(Some(mode))
+            Ok(mode)
         }
-        _ if forwarding => Ok(None),
         other => Err(invalid(other)),
     }
 }

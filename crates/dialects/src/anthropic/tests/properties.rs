@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{context, target};
 use crate::anthropic::{
-    StreamDecoder, StreamEncoder, decode_request, decode_request_for_forwarding, decode_response,
+    StreamDecoder, StreamEncoder, decode_count_tokens_request, decode_request, decode_response,
     encode_request, encode_response,
 };
 use crate::{StreamDecode, StreamEncode, Target, Unsupported};
@@ -347,7 +347,7 @@ proptest! {
         request.sampling.temperature = temperature;
         let target = Target { model, ..target(Unsupported::Emulate) };
         let once = encode_request(&request, &target).unwrap();
-        let mut read = decode_request_for_forwarding(&once.body).unwrap();
+        let mut read = decode_count_tokens_request(&once.body).unwrap();
         read.stream_usage = true;
         let twice = encode_request(&read, &target).unwrap();
         prop_assert_eq!(super::value(&twice.body), super::value(&once.body));

@@ -2,9 +2,7 @@ use chat::{
     Audience, ErrorKind, MediaSource, Part, ReasoningEffort, ResponseFormat, Role, ToolChoice,
 };
 
-use crate::anthropic::{
-    decode_count_tokens_request, decode_request, decode_request_for_forwarding,
-};
+use crate::anthropic::{decode_count_tokens_request, decode_request};
 
 fn refused(body: &str) -> (String, String) {
     let error = decode_request(body.as_bytes()).unwrap_err();
@@ -165,17 +163,17 @@ fn types_and_duplicates_are_told_by_path() {
 }
 
 #[test]
-fn what_only_anthropic_serves_is_refused_unless_the_bytes_reach_it() {
+fn what_only_anthropic_serves_is_refused_unless_it_is_only_counted() {
     let body = r#"{"model":"m","max_tokens":1,"tools":[{"type":"web_search_20250305","name":"web_search"}],
         "tool_choice":{"type":"any"},"messages":[{"role":"user","content":"x"}]}"#;
     let (param, message) = refused(body);
     assert_eq!(param, "tools.0.type");
     assert!(message.contains("web_search_20250305"), "{message}");
-    let request = decode_request_for_forwarding(body.as_bytes()).unwrap();
+    let request = decode_count_tokens_request(body.as_bytes()).unwrap();
     assert!(request.tools.is_empty());
     let block = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"search_result"}]}]}"#;
     assert_eq!(refused(block).0, "messages.0.content.0");
-    assert!(decode_request_for_forwarding(block.as_bytes()).is_ok());
+    assert!(decode_count_tokens_request(block.as_bytes()).is_ok());
 }
 
 #[test]

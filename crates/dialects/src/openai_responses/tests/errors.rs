@@ -1,9 +1,9 @@
 use chat::{ApiError, ErrorKind};
 
-use crate::openai_responses::{encode_error, encode_websocket_error};
+use crate::openai_responses::encode_error;
 
 #[test]
-fn errors_over_http_and_websocket() {
+fn errors_over_http() {
     let error = ApiError::invalid("input", "пусто").with_code("c");
     let encoded = encode_error(&error);
     assert_eq!(encoded.status, 400);
@@ -13,7 +13,7 @@ fn errors_over_http_and_websocket() {
     );
     let error = ApiError::new(ErrorKind::RateLimited, "m");
     assert_eq!(
-        String::from_utf8(encode_websocket_error(&error, Some("lane"))).unwrap(),
-        r#"{"type":"error","status":429,"error":{"message":"m","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"},"stream_id":"lane"}"#
+        String::from_utf8(encode_error(&error).body).unwrap(),
+        r#"{"error":{"message":"m","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"}}"#
     );
 }

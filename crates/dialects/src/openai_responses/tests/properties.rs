@@ -8,8 +8,7 @@ use super::{context, decoded};
 use crate::StreamEncode;
 use crate::anthropic::tests::properties::{accumulate, answer, events_of};
 use crate::openai_responses::{
-    StreamEncoder, StreamTap, decode_request, decode_websocket_message, encode_response,
-    observe_response,
+    StreamEncoder, StreamTap, decode_request, encode_response, observe_response,
 };
 
 proptest! {
@@ -65,7 +64,6 @@ proptest! {
     ) {
         for body in [bytes.as_slice(), text.as_bytes()] {
             let _ = decode_request(body);
-            let _ = decode_websocket_message(body);
             let _ = observe_response(body);
         }
         let mut tap = StreamTap::new();

@@ -4,9 +4,7 @@ use chat::{
 };
 
 use super::{decoded, full_request};
-use crate::openai_responses::{
-    decode_request, decode_request_for_forwarding, decode_websocket_message,
-};
+use crate::openai_responses::decode_request;
 
 fn refused(body: &str) -> (String, String, String) {
     let error = decode_request(body.as_bytes()).unwrap_err();
@@ -179,33 +177,4 @@ fn what_cannot_be_had_is_named() {
     assert_eq!(param, "input[0].role", "{message}");
     let (_, _, message) = refused(r#"{"model":"m","input":"x","tools":[{"type":"web_search"}]}"#);
     assert!(message.contains("'web_search'"), "{message}");
-}
-
-#[test]
-fn what_reaches_the_same_dialect_is_passed_over() {
-    let body = br#"{"model":"m","previous_response_id":"resp_1","tools":[{"type":"web_search"}],
-        "input":[{"type":"item_reference","id":"msg_1"},{"role":"user","content":"x"}]}"#;
-    let chat = decode_request_for_forwarding(body).unwrap().chat;
-    assert_eq!(chat.messages.len(), 1);
-    assert!(chat.tools.is_empty());
-}
-
-#[test]
-fn messages_of_a_websocket() {
-    let decoded = decode_websocket_message(
-        br#"{"type":"response.create","stream_id":"lane","generate":false,"model":"m","input":"x"}"#,
-    )
-    .unwrap();
-    assert!(decoded.chat.stream);
-    assert!(!decoded.generate);
-    assert!(decoded.chat.extra.members.is_empty());
-    for (message, param) in [
-        (&br#"{"model":"m"}"#[..], Some("type")),
-        (br#"{"type":"response.steer"}"#, Some("type")),
-        (b"{", None),
-        (b"\xff\x00", None),
-    ] {
-        let error = decode_websocket_message(message).unwrap_err();
-        assert_eq!((error.kind, error.param.as_deref()), (ErrorKind::InvalidRequest, param));
-    }
 }

@@ -189,10 +189,7 @@ fn a_broken_response_fails_and_nothing_follows() {
 
 #[test]
 fn events_for_a_websocket_are_bare_and_name_their_lane() {
-    let mut decoded = crate::openai_responses::decode_websocket_message(
-        br#"{"type":"response.create","stream_id":"lane","model":"m","input":"x"}"#,
-    )
-    .unwrap();
+    let mut decoded = super::decoded(r#"{"stream_id":"lane","model":"m","input":"x"}"#);
     let mut encoder = StreamEncoder::new(context(), std::mem::take(&mut decoded.echo));
     let mut count = 0;
     for event in [start(), text("a"), StreamEvent::End] {
