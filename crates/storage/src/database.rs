@@ -137,11 +137,10 @@ impl Database {
         };
         let connect = AnyConnectOptions::from_str(&url)?;
         let on_connect = match engine {
-            // With WAL, NORMAL never damages the file; what a power failure may take back was not
-            // acknowledged in the journal, which is synced by itself.
+            // FULL: what the ledger has taken is forgotten by the journal, so it must be on the disk.
             Engine::Sqlite => {
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
-                 PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; \
+                 PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
                  PRAGMA journal_size_limit = 67108864"
             }
             Engine::Postgres => {
