@@ -201,17 +201,23 @@ impl Stub {
         let permits = Arc::new(Semaphore::new(1));
         let may_write = Arc::clone(&permits);
         tokio::spawn(async move {
+            // Each by itself: a worker opens connections before there is a request for them.
             while let Ok((mut socket, _)) = listener.accept().await {
-                let request = read_request(&mut socket).await;
-                seen.lock().unwrap().push(request);
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n"
-                );
-                socket.write_all(head.as_bytes()).await.unwrap();
-                for piece in &pieces {
-                    may_write.acquire().await.unwrap().forget();
-                    socket.write_all(piece.as_bytes()).await.unwrap();
-                }
+                let (seen, may_write) = (Arc::clone(&seen), Arc::clone(&may_write));
+                let pieces = pieces.clone();
+                tokio::spawn(async move {
+                    let Some(request) = read_request(&mut socket).await else { return };
+                    seen.lock().unwrap().push(request);
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n\
+                         connection: close\r\n\r\n"
+                    );
+                    socket.write_all(head.as_bytes()).await.unwrap();
+                    for piece in &pieces {
+                        may_write.acquire().await.unwrap().forget();
+                        socket.write_all(piece.as_bytes()).await.unwrap();
+                    }
+                });
             }
         });
         Self { base_url, requests, permits }
@@ -223,7 +229,8 @@ impl Stub {
     }
 }
 
-async fn read_request(socket: &mut TcpStream) -> String {
+/// `None`: the connection was not needed.
+async fn read_request(socket: &mut TcpStream) -> Option<String> {
     let mut read = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&read);
@@ -231,12 +238,15 @@ async fn read_request(socket: &mut TcpStream) -> String {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length = length.map_or(0, |length| length.parse().unwrap());
             if body.len() >= length {
-                return text.into_owned();
+                return Some(text.into_owned());
             }
         }
         let mut buffer = [0; 4096];
         let count = socket.read(&mut buffer).await.unwrap();
-        assert!(count > 0, "the request ended early");
+        if count == 0 {
+            assert!(read.is_empty(), "the request ended early");
+            return None;
+        }
         read.extend_from_slice(&buffer[..count]);
     }
 }
