@@ -1,7 +1,9 @@
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use identity::DirectoryStore;
 use metering::LedgerStore;
+use sqlx::{AnyConnection, Connection, PgConnection};
 use storage::{Database, DatabaseOptions, StorageError};
 use tempfile::TempDir;
 
@@ -22,6 +24,15 @@ async fn open(url: &str) -> Result<Database, StorageError> {
 
 async fn openers_at_the_same_time_migrate_once(fixture: &Fixture) {
     let url = fixture.another().await;
+    if let Some(path) = url.strip_prefix("sqlite://") {
+        std::fs::write(path, "").unwrap();
+    }
+    // Where the table is there already, looking what is in it takes no lock by itself.
+    sql(
+        &url,
+        "CREATE TABLE schema_migrations (number BIGINT PRIMARY KEY, name TEXT, checksum TEXT)",
+    )
+    .await;
     let mut tasks = Vec::new();
     for _ in 0..8 {
         let url = url.clone();
@@ -81,6 +92,59 @@ async fn a_migration_that_fails_leaves_nothing(fixture: &Fixture) {
     }
     sql(&url, "DROP TABLE ledger").await;
     open(&url).await.unwrap().ping().await.unwrap();
+}
+
+/// Another process migrates: whoever opens meanwhile waits for it to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openers_wait_for_the_one_that_migrates_postgresql() {
+    const WAITING: &str =
+        "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let fixture = fixture::postgres().await;
+    let url = fixture.another().await;
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_lock(x'6c6c6d70'::bigint)")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { open(&url).await })
+        })
+        .collect();
+    loop {
+        assert!(!tasks.iter().any(|task| task.is_finished()), "one did not wait");
+        let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut other).await.unwrap();
+        if waiting == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    other.close().await.unwrap();
+    for task in tasks {
+        task.await.unwrap().unwrap().ping().await.unwrap();
+    }
+}
+
+/// Another process migrates: what it writes is waited for and then seen.
+#[tokio::test]
+async fn an_opener_waits_for_the_one_that_migrates_sqlite() {
+    let fixture = fixture::sqlite().await;
+    let url = fixture.another().await;
+    // Made and taken back to where only the second migration is missing.
+    open(&url).await.unwrap().close().await;
+    let mut other = AnyConnection::connect(&url).await.unwrap();
+    let undo = "BEGIN; DROP TABLE ledger; DELETE FROM schema_migrations WHERE number = 2; COMMIT;
+         BEGIN IMMEDIATE; INSERT INTO schema_migrations VALUES (9999, '9999_future', 'x')";
+    sqlx::raw_sql(undo).execute(&mut other).await.unwrap();
+    let opening = tokio::spawn(async move { open(&url).await });
+    // Long enough for the other to have read, if it does not wait.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!opening.is_finished());
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let error = opening.await.unwrap().unwrap_err();
+    assert!(matches!(error, StorageError::NewerSchema { .. }), "{error}");
 }
 
 #[tokio::test]
