@@ -272,7 +272,7 @@ impl DirectoryStore for Database {
                 "INSERT INTO key_use (id, last_used_ms) VALUES {}
                  ON CONFLICT (id) DO UPDATE SET last_used_ms = excluded.last_used_ms
                  WHERE key_use.last_used_ms < excluded.last_used_ms",
-                places(batch.len(), 2)
+                places(self.engine, batch.len(), 2)
             );
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
             for (id, at_ms) in batch {
@@ -289,7 +289,7 @@ impl DirectoryStore for Database {
         for batch in ids.chunks(BATCH) {
             let sql = format!(
                 "SELECT id, last_used_ms FROM key_use WHERE id IN {}",
-                places(1, batch.len())
+                places(self.engine, 1, batch.len())
             );
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(batch.len() == BATCH);
             for id in batch {

@@ -93,11 +93,11 @@ fn outcome(name: &str) -> Result<LedgerOutcome, LedgerError> {
         .ok_or_else(|| LedgerError::Damaged(format!("an entry with the outcome `{name}`")))
 }
 
-fn insert_statement(entries: usize) -> String {
+fn insert_statement(engine: Engine, entries: usize) -> String {
     format!(
         "INSERT INTO ledger ({}) VALUES {} ON CONFLICT (id) DO NOTHING",
         COLUMNS.join(", "),
-        places(entries, COLUMNS.len())
+        places(engine, entries, COLUMNS.len())
     )
 }
 
@@ -204,7 +204,7 @@ impl LedgerStore for Database {
         entries.sort_by(|one, other| one.id.cmp(&other.id));
         let mut transaction = self.pool.begin().await.map_err(unavailable)?;
         for batch in entries.chunks(BATCH) {
-            let mut query = sqlx::query(AssertSqlSafe(insert_statement(batch.len())))
+            let mut query = sqlx::query(AssertSqlSafe(insert_statement(self.engine, batch.len())))
                 .persistent(batch.len() == BATCH);
             for entry in batch {
                 query = query
