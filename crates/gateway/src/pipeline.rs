@@ -78,7 +78,8 @@ pub(crate) async fn serve_received(
 pub(crate) async fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), ApiError> {
     let (gateway, snapshot) = (&exchange.gateway, &exchange.snapshot);
     let principal = identified(gateway, snapshot, headers, exchange.vendor, exchange.peer).await?;
-    if !principal.may_use(exchange.surface.name()) {
+    let listing = matches!(exchange.surface, Surface::Models | Surface::Unknown);
+    if !listing && !principal.may_use(exchange.surface.name()) {
         return Err(ApiError::new(
             ErrorKind::PermissionDenied,
             format!("this key may not use {}", exchange.surface.name()),
