@@ -250,9 +250,16 @@ fn the_strict_policy_names_an_unknown_member() {
 
 #[test]
 fn tokens_are_counted_over_all_texts() {
-    let messages = with_picture_from_a_tool().messages;
-    let body = gigachat::encode_token_count(&messages, &target(Unsupported::Emulate));
-    let wanted = r#"{"model":"model","input":["Нет. ","[1]","вот"]}"#;
+    let mut request = with_picture_from_a_tool();
+    request.tools = vec![chat::Tool {
+        name: "f".to_owned(),
+        description: Some(String::new()),
+        parameters: Some(chat::Json::parse("{}").unwrap()),
+        strict: None,
+        cache_control: None,
+    }];
+    let body = gigachat::encode_token_count(&request, &target(Unsupported::Emulate));
+    let wanted = r#"{"model":"model","input":["f","{}","Нет. ","[1]","вот"]}"#;
     assert_eq!(String::from_utf8(body).unwrap(), wanted);
     let counts = br#"[{"object":"tokens","tokens":2,"characters":10},{"tokens":3}]"#;
     assert_eq!(gigachat::decode_token_count(counts).unwrap(), 5);
@@ -260,6 +267,13 @@ fn tokens_are_counted_over_all_texts() {
         br#"{"tokens":[{"id":"1","text":"a","special":false},{"id":"2"}],"modelVersion":"v"}"#;
     assert_eq!(yandexgpt::decode_token_count(tokens).unwrap(), 2);
     assert!(yandexgpt::decode_token_count(b"[]").is_err());
+    let body = openai_chat::encode_token_count(&request, &target(Unsupported::Emulate));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["messages"][0]["role"], "assistant");
+    assert_eq!(body["tools"][0]["function"]["name"], "f");
+    let counted = openai_chat::decode_token_count(br#"{"count":7,"max_model_len":9,"tokens":[1]}"#);
+    assert_eq!(counted.unwrap(), 7);
+    assert!(openai_chat::decode_token_count(br#"{"tokens":[1]}"#).is_err());
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chat::{ApiError, ChatRequest, ChatResponse, ErrorKind, StreamEvent, Usage};
 use dialects::{
-    AnswerContext, EncodedError, EncodedRequest, StreamDecode, StreamEncode, Target, anthropic,
-    gigachat, openai_chat, openai_completions, openai_responses, yandexgpt,
+    AnswerContext, EncodedError, EncodedRequest, StreamDecode, StreamEncode, Target, Unsupported,
+    anthropic, gigachat, openai_chat, openai_completions, openai_responses, yandexgpt,
 };
 use http::{HeaderValue, Response, header};
 use providers::{Operation, Provider, WireFormat};
@@ -28,7 +28,9 @@ pub(crate) enum Course {
     Convert(WireFormat),
     /// Embeddings in this dialect.
     Embed(WireFormat),
-    /// Nobody need be asked: tokens are estimated here.
+    /// The provider counts tokens in this dialect.
+    Count(WireFormat),
+    /// Nobody can be asked: tokens are estimated here.
     CountHere,
 }
 
@@ -54,7 +56,8 @@ pub(crate) fn course(surface: Surface, provider: &Provider) -> Option<Course> {
             format => Course::Embed(format),
         }),
         Surface::CountTokens => match native {
-            Some(format) => Some(Course::Forward(format)),
+            Some(WireFormat::Anthropic) => Some(Course::Forward(WireFormat::Anthropic)),
+            Some(format) => Some(Course::Count(format)),
             None => provider.wire_format(Operation::Chat).map(|_| Course::CountHere),
         },
         Surface::Models | Surface::Unknown => None,
@@ -106,18 +109,51 @@ pub(crate) fn encode_request(
     deployment: &Deployment,
 ) -> Result<EncodedRequest, ApiError> {
     let model = deployment.provider.model_name(Operation::Chat, &deployment.model);
-    let target = Target {
-        model: &model,
-        unsupported: deployment.unsupported,
-        default_max_output_tokens: deployment.default_max_output_tokens,
-        stream_usage: deployment.stream_usage,
-        legacy_max_tokens: deployment.legacy_max_tokens,
-    };
+    let target = target(deployment, &model);
     match format {
         WireFormat::OpenAiChat => openai_chat::encode_request(request, &target),
         WireFormat::Anthropic => anthropic::encode_request(request, &target),
         WireFormat::GigaChat => gigachat::encode_request(request, &target),
         WireFormat::YandexGpt => yandexgpt::encode_request(request, &target),
+        other => Err(no_conversion(other)),
+    }
+}
+
+fn target<'a>(deployment: &Deployment, model: &'a str) -> Target<'a> {
+    Target {
+        model,
+        unsupported: deployment.unsupported,
+        default_max_output_tokens: deployment.default_max_output_tokens,
+        stream_usage: deployment.stream_usage,
+        legacy_max_tokens: deployment.legacy_max_tokens,
+    }
+}
+
+/// A request for the number of tokens of `request` in a provider's dialect.
+pub(crate) fn encode_count(
+    format: WireFormat,
+    request: &ChatRequest,
+    deployment: &Deployment,
+) -> Result<Vec<u8>, ApiError> {
+    let model = deployment.provider.model_name(Operation::Chat, &deployment.model);
+    // What the provider cannot do does not count, whatever becomes of it in a real request.
+    let target = Target { unsupported: Unsupported::Drop, ..target(deployment, &model) };
+    match format {
+        WireFormat::GigaChatTokens => Ok(gigachat::encode_token_count(request, &target)),
+        WireFormat::YandexTokens => {
+            yandexgpt::encode_request(request, &target).map(|encoded| encoded.body)
+        }
+        WireFormat::VllmTokens => Ok(openai_chat::encode_token_count(request, &target)),
+        other => Err(no_conversion(other)),
+    }
+}
+
+/// The number of tokens that a provider counted.
+pub(crate) fn decode_count(format: WireFormat, body: &[u8]) -> Result<u64, ApiError> {
+    match format {
+        WireFormat::GigaChatTokens => gigachat::decode_token_count(body),
+        WireFormat::YandexTokens => yandexgpt::decode_token_count(body),
+        WireFormat::VllmTokens => openai_chat::decode_token_count(body),
         other => Err(no_conversion(other)),
     }
 }
@@ -234,8 +270,12 @@ pub(crate) fn decode_error(
 ) -> ApiError {
     match format {
         Some(WireFormat::Anthropic) => anthropic::decode_error(status, retry_after, body),
-        Some(WireFormat::GigaChat) => gigachat::decode_error(status, body, retry_after),
-        Some(WireFormat::YandexGpt) => yandexgpt::decode_error(status, body, retry_after),
+        Some(
+            WireFormat::GigaChat | WireFormat::GigaChatEmbeddings | WireFormat::GigaChatTokens,
+        ) => gigachat::decode_error(status, body, retry_after),
+        Some(WireFormat::YandexGpt | WireFormat::YandexEmbeddings | WireFormat::YandexTokens) => {
+            yandexgpt::decode_error(status, body, retry_after)
+        }
         _ => openai_chat::decode_error(status, body, retry_after),
     }
 }
@@ -344,38 +384,4 @@ pub(crate) fn stop_whole(encoded: &EncodedRequest, response: &mut ChatResponse) 
     if !encoded.stop_at.is_empty() {
         dialects::StopCutter::new(&encoded.stop_at).cut_response(response);
     }
-}
-
-/// Tokens of an Anthropic request, estimated.
-pub(crate) fn estimate_count(body: &[u8]) -> Result<u64, ApiError> {
-    let request = anthropic::decode_count_tokens_request(body)?;
-    let texts: u64 = request
-        .messages
-        .iter()
-        .flat_map(|message| &message.parts)
-        .map(|part| match part {
-            chat::Part::Text(text) => chat::estimate_tokens(&text.text),
-            chat::Part::ToolCall(call) => chat::estimate_tokens(&call.arguments) + 8,
-            chat::Part::ToolResult(result) => chat::estimate_tokens(&result.joined_text()) + 8,
-            chat::Part::Reasoning(reasoning) => chat::estimate_tokens(&reasoning.text),
-            chat::Part::Refusal(text) => chat::estimate_tokens(text),
-            // What a picture of a million pixels costs with most providers.
-            chat::Part::Image(_) | chat::Part::File(_) => 1_300,
-        })
-        .sum();
-    let tools: u64 = request
-        .tools
-        .iter()
-        .map(|tool| {
-            let schema =
-                tool.parameters.as_ref().map_or(0, |schema| chat::estimate_tokens(schema.get()));
-            schema + chat::estimate_tokens(tool.description.as_deref().unwrap_or_default()) + 12
-        })
-        .sum();
-    Ok(texts + tools + 4 * request.messages.len() as u64)
-}
-
-/// The answer of `count_tokens`.
-pub(crate) fn encode_count(tokens: u64) -> Vec<u8> {
-    anthropic::encode_count_tokens(tokens)
 }

@@ -16,6 +16,7 @@ use providers::{Answer, AnswerBody, Call, Operation, WireFormat};
 use telemetry::Stage;
 
 use crate::codec::{self, Course, Understood};
+use crate::counting;
 use crate::embedding;
 use crate::exchange::Exchange;
 use crate::headers::{for_caller, for_other_api, for_provider};
@@ -31,7 +32,7 @@ use crate::worker::{Worker, id_seed};
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// What an attempt gives: an answer, or the exchange back with the reason why not.
-type Attempted = Result<Response<ReplyBody>, (Box<Exchange>, ApiError)>;
+pub(crate) type Attempted = Result<Response<ReplyBody>, (Box<Exchange>, ApiError)>;
 
 /// A request that is on its way through the candidates.
 struct Dispatch<'a> {
@@ -98,7 +99,11 @@ impl Dispatch<'_> {
                 Box::pin(embedding::embed(worker, exchange, received, deployment, format, headers))
                     .await
             }
-            Course::CountHere => self.count_here(exchange),
+            Course::Count(format) => {
+                let (worker, received) = (self.worker, self.received);
+                Box::pin(counting::count(worker, exchange, received, deployment, format)).await
+            }
+            Course::CountHere => counting::count_here(exchange, self.received),
         }
     }
 
@@ -296,26 +301,6 @@ impl Dispatch<'_> {
             request.messages.push(chat::Message { role, parts, name: None });
             let repair = structured::repair_prompt(&fault);
             request.messages.push(chat::Message::text(chat::Role::User, repair));
-        }
-    }
-
-    /// `count_tokens` where no provider counts: an estimate, said to be one.
-    fn count_here(&self, mut exchange: Box<Exchange>) -> Attempted {
-        let counted = codec::estimate_count(&self.received.body);
-        match counted {
-            Ok(tokens) => {
-                // No provider was called.
-                exchange.deployment = None;
-                exchange.attempts = 0;
-                exchange.finish(200);
-                let mut response = reply::json(200, codec::encode_count(tokens));
-                response
-                    .headers_mut()
-                    .insert("x-llm-proxy-estimated", HeaderValue::from_static("true"));
-                describe(&mut response, &mut exchange);
-                Ok(response)
-            }
-            Err(error) => Err((exchange, error)),
         }
     }
 

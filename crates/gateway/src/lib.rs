@@ -3,6 +3,7 @@
 
 pub mod accounting;
 mod codec;
+mod counting;
 mod dispatch;
 mod embedding;
 mod exchange;

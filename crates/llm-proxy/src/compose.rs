@@ -194,6 +194,7 @@ fn provider_kind(config: &config::Provider) -> Result<Box<dyn Kind>, ComposeErro
                 },
                 yandex_folder: config.folder_id.clone(),
                 project_id: config.project_id.as_deref().map(header).transpose()?,
+                tokenizes: config.kind == ProviderKind::Vllm,
             })
         }
     })

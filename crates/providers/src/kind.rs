@@ -15,6 +15,13 @@ pub trait Kind: std::fmt::Debug + Send + Sync {
     /// The path and query below the base address.
     fn path(&self, operation: Operation, model: &str) -> String;
 
+    /// Whether the path begins beside the last segment of the base address, where that names a
+    /// version, and not below it.
+    fn is_beside_version(&self, operation: Operation) -> bool {
+        _ = operation;
+        false
+    }
+
     /// Whether the path differs between models.
     fn path_names_model(&self) -> bool {
         false
@@ -88,15 +95,27 @@ pub struct OpenAiCompatible {
     pub yandex_folder: Option<String>,
     /// Cloud.ru's `x-project-id`.
     pub project_id: Option<HeaderValue>,
+    /// Whether it counts tokens as vLLM does: `/tokenize`, beside `/v1`.
+    pub tokenizes: bool,
 }
 
 impl Kind for OpenAiCompatible {
     fn wire_format(&self, operation: Operation) -> Option<WireFormat> {
-        self.apis.wire_format(operation)
+        match operation {
+            Operation::CountTokens => self.tokenizes.then_some(WireFormat::VllmTokens),
+            operation => self.apis.wire_format(operation),
+        }
     }
 
     fn path(&self, operation: Operation, _model: &str) -> String {
-        openai_path(operation).to_owned()
+        match operation {
+            Operation::CountTokens => "/tokenize".to_owned(),
+            operation => openai_path(operation).to_owned(),
+        }
+    }
+
+    fn is_beside_version(&self, operation: Operation) -> bool {
+        operation == Operation::CountTokens
     }
 
     fn model_name<'m>(&self, operation: Operation, model: &'m str) -> Cow<'m, str> {
@@ -209,6 +228,7 @@ impl Kind for GigaChat {
         match operation {
             Operation::Chat => Some(WireFormat::GigaChat),
             Operation::Embeddings => Some(WireFormat::GigaChatEmbeddings),
+            Operation::CountTokens => Some(WireFormat::GigaChatTokens),
             _ => None,
         }
     }
@@ -247,6 +267,7 @@ impl Kind for YandexGpt {
         match operation {
             Operation::Chat => Some(WireFormat::YandexGpt),
             Operation::Embeddings => Some(WireFormat::YandexEmbeddings),
+            Operation::CountTokens => Some(WireFormat::YandexTokens),
             _ => None,
         }
     }

@@ -74,4 +74,10 @@ pub enum WireFormat {
     YandexGpt,
     /// YandexGPT `textEmbedding`, one text a call.
     YandexEmbeddings,
+    /// GigaChat's counting of tokens.
+    GigaChatTokens,
+    /// YandexGPT `tokenizeCompletion`.
+    YandexTokens,
+    /// vLLM's `/tokenize`.
+    VllmTokens,
 }

@@ -134,7 +134,7 @@ impl Provider {
             Vec::new()
         } else {
             let paths =
-                Operation::ALL.map(|operation| join(&base_path, &spec.kind.path(operation, "")));
+                Operation::ALL.map(|operation| path_of(&*spec.kind, &base_path, operation, ""));
             paths.into_iter().collect::<Result<_, _>>()?
         };
         Ok(Self {
@@ -213,7 +213,7 @@ impl Provider {
         };
         let path = match self.paths.get(call.operation as usize) {
             Some(path) => path.clone(),
-            None => join(&self.base_path, &self.kind.path(call.operation, call.model))
+            None => path_of(&*self.kind, &self.base_path, call.operation, call.model)
                 .map_err(internal)?,
         };
         let body = Segments::new(call.body);
@@ -330,6 +330,19 @@ impl Provider {
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn path_of(
+    kind: &dyn Kind,
+    base_path: &str,
+    operation: Operation,
+    model: &str,
+) -> Result<PathAndQuery, ProviderError> {
+    let base_path = match base_path.rsplit_once('/') {
+        Some((before, "v1")) if kind.is_beside_version(operation) => before,
+        _ => base_path,
+    };
+    join(base_path, &kind.path(operation, model))
+}
 
 fn join(base_path: &str, path: &str) -> Result<PathAndQuery, ProviderError> {
     let whole = format!("{base_path}{path}");

@@ -43,7 +43,12 @@ fn try_provider(
     Provider::new(ProviderSpec {
         name: "tested".to_owned(),
         base_url: base.parse().unwrap(),
-        kind: Box::new(kind::OpenAiCompatible { apis, yandex_folder: None, project_id: None }),
+        kind: Box::new(kind::OpenAiCompatible {
+            apis,
+            yandex_folder: None,
+            project_id: None,
+            tokenizes: false,
+        }),
         credentials,
         headers: HeaderMap::new(),
         origin,

@@ -26,6 +26,7 @@ fn openai() -> Box<dyn Kind> {
         },
         yandex_folder: None,
         project_id: None,
+        tokenizes: false,
     })
 }
 

@@ -11,6 +11,7 @@ mod response;
 mod stream_decode;
 mod stream_encode;
 mod stream_tap;
+mod tokens;
 mod usage;
 
 pub use error::{decode_error, encode_error};
@@ -20,6 +21,7 @@ pub use response::{ResponseTap, decode_response, encode_response};
 pub use stream_decode::StreamDecoder;
 pub use stream_encode::StreamEncoder;
 pub use stream_tap::StreamTap;
+pub use tokens::{decode_token_count, encode_token_count};
 
 pub(crate) use error::write_error;
 pub(crate) use usage::write_usage;

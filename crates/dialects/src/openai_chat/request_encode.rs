@@ -60,11 +60,8 @@ pub fn encode_request(
     let by_budget = emulate("thinking.budget_tokens", budget.is_some())?;
     let mut body = Vec::with_capacity(1024);
     let mut json = JsonWriter::new(&mut body);
-    json.begin_object().field("model", target.model).key("messages").begin_array();
-    for message in &request.messages {
-        write_message(&mut json, message, mark);
-    }
-    json.end_array();
+    json.begin_object().field("model", target.model);
+    write_messages(&mut json, request, mark);
     write_tools(&mut json, request);
     write_format(&mut json, &request.response_format);
     write_sampling(&mut json, request, target, top_k);
@@ -90,7 +87,16 @@ pub fn encode_request(
     Ok(EncodedRequest { body, adaptations, validate: ResponseFormat::Text, stop_at: Vec::new() })
 }
 
-fn write_tools(json: &mut JsonWriter<'_>, request: &ChatRequest) {
+/// With `mark`, failures of tools say in words that they are ones.
+pub(super) fn write_messages(json: &mut JsonWriter<'_>, request: &ChatRequest, mark: bool) {
+    json.key("messages").begin_array();
+    for message in &request.messages {
+        write_message(json, message, mark);
+    }
+    json.end_array();
+}
+
+pub(super) fn write_tools(json: &mut JsonWriter<'_>, request: &ChatRequest) {
     if request.tools.is_empty() {
         return;
     }
