@@ -280,10 +280,38 @@ pub(crate) fn decode_error(
     }
 }
 
+/// Whether a provider says that the model makes no embeddings. The model is the same for all
+/// APIs, so where it is not known it is not known as one for embeddings.
+fn embeds_not(error: &ApiError) -> bool {
+    let said = || error.message.to_lowercase();
+    match error.provider_status {
+        Some(404 | 405) => true,
+        // OpenAI: "You are not allowed to generate embeddings from this model".
+        Some(403) => said().contains("embeddings from this model"),
+        // vLLM: "The model does not support Embeddings API".
+        Some(400 | 422) => said().contains("does not support embeddings"),
+        _ => false,
+    }
+}
+
 /// What a provider holds against the proxy (its credentials, its configuration) is not the
-/// caller's fault and must not look so.
-pub(crate) fn not_the_callers_fault(error: ApiError, deployment: &Deployment) -> ApiError {
+/// caller's fault and must not look so; to ask a model that only chats for embeddings is.
+pub(crate) fn whose_fault(error: ApiError, surface: Surface, deployment: &Deployment) -> ApiError {
     let provider = deployment.provider.name();
+    if surface == Surface::Embeddings && embeds_not(&error) {
+        let message = format!(
+            "the provider `{provider}` offers no embeddings by the model `{}`: {}; ask for a \
+             model that makes embeddings",
+            deployment.model, error.message,
+        );
+        return ApiError {
+            kind: ErrorKind::InvalidRequest,
+            message,
+            param: Some("model".to_owned()),
+            code: Some("unsupported_operation".to_owned()),
+            ..error
+        };
+    }
     let code = match error.kind {
         ErrorKind::Authentication | ErrorKind::PermissionDenied => "provider_credentials_rejected",
         ErrorKind::NotFound => "provider_model_not_found",
@@ -383,5 +411,34 @@ impl EventFilter for StopFilter {
 pub(crate) fn stop_whole(encoded: &EncodedRequest, response: &mut ChatResponse) {
     if !encoded.stop_at.is_empty() {
         dialects::StopCutter::new(&encoded.stop_at).cut_response(response);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_provider_says_of_embeddings_is_about_them() {
+        for (status, body, wanted) in [
+            (
+                403,
+                r#"{"error":{"message":"You are not allowed to generate embeddings from this model"}}"#,
+                true,
+            ),
+            (
+                400,
+                r#"{"object":"error","message":"The model does not support Embeddings API","code":400}"#,
+                true,
+            ),
+            (404, r#"{"detail":"Not Found"}"#, true),
+            (403, r#"{"error":{"message":"Country not supported"}}"#, false),
+            (400, r#"{"error":{"message":"'input' is too long"}}"#, false),
+            (401, r#"{"error":{"message":"Incorrect API key"}}"#, false),
+            (500, r#"{"error":{"message":"does not support embeddings"}}"#, false),
+        ] {
+            let error = openai_chat::decode_error(status, body.as_bytes(), None);
+            assert_eq!(embeds_not(&error), wanted, "{status} {body}");
+        }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn count(
             Ok(response)
         }
         Err(error) => {
-            let error = codec::not_the_callers_fault(error, deployment);
+            let error = codec::whose_fault(error, exchange.surface, deployment);
             if error.provider_status.is_some() || error.kind.is_transient() {
                 exchange.attempt_failed(deployment, &error);
             }

@@ -66,7 +66,10 @@ pub(crate) async fn dispatch(
                     exchange.attempt_failed(deployment, &error);
                 }
                 let elsewhere = error.kind.is_transient()
-                    || error.code.as_deref() == Some("unsupported_parameter");
+                    || matches!(
+                        error.code.as_deref(),
+                        Some("unsupported_parameter" | "unsupported_operation")
+                    );
                 if !elsewhere {
                     return Err((exchange, error));
                 }

@@ -294,7 +294,7 @@ impl Exchange {
     /// the caller's.
     pub(crate) fn told(&self, error: ApiError) -> ApiError {
         match &self.deployment {
-            Some(deployment) => codec::not_the_callers_fault(error, deployment),
+            Some(deployment) => codec::whose_fault(error, self.surface, deployment),
             None => error,
         }
     }

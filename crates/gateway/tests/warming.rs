@@ -27,7 +27,12 @@ fn provider(name: &str, address: &str) -> Arc<Provider> {
     let spec = ProviderSpec {
         name: name.to_owned(),
         base_url: format!("http://{address}/v1").parse().unwrap(),
-        kind: Box::new(kind::OpenAiCompatible { apis, yandex_folder: None, project_id: None }),
+        kind: Box::new(kind::OpenAiCompatible {
+            apis,
+            yandex_folder: None,
+            project_id: None,
+            tokenizes: false,
+        }),
         credentials: Credentials::None,
         headers: HeaderMap::new(),
         origin: OriginOptions::new(),

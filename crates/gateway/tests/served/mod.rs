@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chat::Residency;
 use dialects::Unsupported;
 use gateway::server::{ConnectionLimits, Server, ServerOptions};
-use gateway::{Deployment, DeploymentOptions, Gateway, Residency, Route, Settings, Snapshot};
+use gateway::{Deployment, DeploymentOptions, Gateway, MissingPrice, Route, Settings, Snapshot};
 use http::HeaderMap;
-use identity::{KeyDigest, KeyRing, Principal};
+use identity::{KeyDigest, KeyRing, StaticKey};
 use providers::kind::{self, Kind, OpenAiApis};
 use providers::{
     Credentials, GigaChatLogin, OriginOptions, Provider, ProviderSpec, Timeouts, TokenSource,
@@ -54,7 +55,7 @@ fn openai(tokenizes: bool) -> Box<dyn Kind> {
 
 /// Routes, each with one deployment: name, kind, path of the simulator, model.
 fn deployments() -> Vec<(&'static str, Box<dyn Kind>, &'static str, &'static str)> {
-    let yandex = kind::YandexGpt {
+    let yandex = || kind::YandexGpt {
         folder: "b1gsim".to_owned(),
         folder_header: "b1gsim".parse().unwrap(),
         api_key: true,
@@ -62,11 +63,12 @@ fn deployments() -> Vec<(&'static str, Box<dyn Kind>, &'static str, &'static str
     let anthropic = kind::Anthropic { version: "2023-06-01".parse().unwrap(), beta: None };
     vec![
         ("gigachat", Box::new(kind::GigaChat), "/gigachat/api/v1", "GigaChat-2-Pro"),
-        ("yandexgpt", Box::new(yandex), "/yandex", "yandexgpt"),
+        ("yandexgpt", Box::new(yandex()), "/yandex", "yandexgpt"),
         ("vllm", openai(true), "/vllm/v1", "qwen3-32b"),
         // It has no `/tokenize` although it should.
         ("lacking", openai(true), "/openai/v1", "gpt-4o-mini"),
         ("openai", openai(false), "/openai/v1", "gpt-4o-mini"),
+        ("unknown", Box::new(yandex()), "/yandex", "gpt-that-is-not"),
         ("anthropic", Box::new(anthropic), "/anthropic", "claude-sonnet-4-5"),
     ]
 }
@@ -106,13 +108,16 @@ impl Served {
                 default_max_output_tokens: 4096,
                 stream_usage: true,
                 legacy_max_tokens: false,
+                prices: None,
             };
             let deployment = Arc::new(Deployment::new(options, &metrics));
             routes.insert(name.to_owned(), Arc::new(Route::new(name.to_owned(), vec![deployment])));
         }
         let mut keys = KeyRing::default();
-        keys.add(KeyDigest::of(KEY), Principal { name: "test".to_owned(), models: None });
-        let snapshot = Snapshot { settings: Settings::default(), keys, routes, created: 0 };
+        let key = StaticKey { name: "test".to_owned(), ..StaticKey::default() };
+        keys.add(KeyDigest::of(KEY), key);
+        let settings = Settings { missing_price: MissingPrice::Free, ..Settings::default() };
+        let snapshot = Snapshot { settings, keys, routes, created: 0, issuers: None };
         let gateway = Arc::new(Gateway::new(snapshot, metrics));
         let options = ServerOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
