@@ -34,7 +34,7 @@ fn responses() -> Box<dyn Kind> {
         embeddings: false,
         moderations: false,
     };
-    Box::new(OpenAiCompatible { apis, yandex_folder: None, project_id: None })
+    Box::new(OpenAiCompatible { apis, yandex_folder: None, project_id: None, tokenizes: false })
 }
 
 fn anthropic() -> Box<dyn Kind> {

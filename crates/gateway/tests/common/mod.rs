@@ -168,6 +168,7 @@ pub(crate) fn openai_compatible() -> Box<dyn Kind> {
         },
         yandex_folder: None,
         project_id: None,
+        tokenizes: false,
     })
 }
 
