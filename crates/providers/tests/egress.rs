@@ -111,7 +111,12 @@ fn provider(base: &str, credentials: Credentials, origin: OriginOptions) -> Prov
     let spec = ProviderSpec {
         name: "tested".to_owned(),
         base_url: base.parse().unwrap(),
-        kind: Box::new(kind::OpenAiCompatible { apis, yandex_folder: None, project_id: None }),
+        kind: Box::new(kind::OpenAiCompatible {
+            apis,
+            yandex_folder: None,
+            project_id: None,
+            tokenizes: false,
+        }),
         credentials,
         headers: HeaderMap::new(),
         origin,
