@@ -3,7 +3,7 @@
 //! Redis commands.
 //!
 //! One implementation serves both databases: the SQL keeps to what they share, and the few places
-//! where they differ ask [`Engine`](database::Engine).
+//! where they differ ask which engine it is.
 
 mod database;
 mod directory;
