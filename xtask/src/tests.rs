@@ -26,10 +26,7 @@ pub(crate) fn lint() -> Outcome {
 
 /// Unit, property, integration and documentation tests.
 pub(crate) fn unit() -> Outcome {
-    debian_servers(
-        &["initdb", "postgres", "redis-server", "redis-sentinel"],
-        &["postgresql", "redis-server", "redis-sentinel"],
-    )?;
+    servers()?;
     run("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"])
 }
 
@@ -39,6 +36,7 @@ pub(crate) fn clients() -> Outcome {
     debian_package("openssl", &["openssl"])?;
     debian_package("python3", &["python3", "python3-venv"])?;
     debian_package("node", &["nodejs", "npm"])?;
+    servers()?;
     run("npm", &["ci", "--prefix", "tests/oidc", "--no-audit", "--no-fund"])?;
     run(
         "cargo",
@@ -60,6 +58,14 @@ pub(crate) fn clients() -> Outcome {
         &text(&python),
         &["-m", "pytest", "-q", "--timeout=120", "tests"],
         &[("LLM_PROXY_BIN", &binary)],
+    )
+}
+
+/// PostgreSQL and Redis, which tests start by themselves.
+fn servers() -> Outcome {
+    debian_servers(
+        &["initdb", "postgres", "redis-server", "redis-sentinel"],
+        &["postgresql", "redis-server", "redis-sentinel"],
     )
 }
 
