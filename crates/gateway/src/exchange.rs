@@ -57,6 +57,8 @@ pub(crate) struct Exchange {
     pub(crate) held: Held,
     /// Tokens of the prompt, an estimate.
     pub(crate) prompt_estimate: u64,
+    /// Pictures in the prompt, counted where they cost something by themselves.
+    pub(crate) images: u64,
     /// What went out of the running attempt so far.
     pub(crate) delivered: Delivered,
     /// The call to a provider that is running and may be charged for.
@@ -104,6 +106,7 @@ impl Exchange {
             tags: Vec::new(),
             held: Held::default(),
             prompt_estimate: 0,
+            images: 0,
             delivered: Delivered::default(),
             attempt: None,
             overrun_noted: 0,
@@ -188,7 +191,11 @@ impl Exchange {
             route: self.route.as_ref().map(|route| route.name.clone()).unwrap_or_default(),
             provider: deployment.provider.name().to_owned(),
             model: deployment.model.clone(),
-            usage: ChargedUsage { prompt_tokens: self.prompt_estimate, ..ChargedUsage::default() },
+            usage: ChargedUsage {
+                prompt_tokens: self.prompt_estimate,
+                images: self.images,
+                ..ChargedUsage::default()
+            },
             cost_nanos: 0,
             avoided_nanos: 0,
             price: String::new(),

@@ -15,7 +15,7 @@ use identity::{Presented, Principal, Refusal};
 use metering::ChargedUsage;
 use telemetry::Stage;
 
-use crate::accounting::{estimate_prompt, max_output};
+use crate::accounting::{count_images, estimate_prompt, max_output};
 use crate::exchange::{Exchange, now_ms};
 use crate::gateway::Gateway;
 use crate::receive::{Received, receive};
@@ -238,15 +238,20 @@ fn admit(
     let levels = accounting.levels(principal, &route.name, &route.limits, everybody);
     let meters = accounting.budgets_of(principal, &route.name, &exchange.tags);
     exchange.prompt_estimate = prompt;
+    let now_ms = now_ms();
+    let prices = candidates.iter().filter_map(|deployment| deployment.prices.as_ref()?.at(now_ms));
+    if prices.into_iter().any(|price| price.charges_images()) {
+        exchange.images = count_images(&received.body);
+    }
     if !levels.is_empty() {
         let tokens = prompt.saturating_add(output);
         exchange.held.admission = Some(accounting.admit(levels, tokens)?);
     }
     if !meters.is_empty() {
-        let now_ms = now_ms();
         let usage = ChargedUsage {
             prompt_tokens: prompt,
             completion_tokens: output,
+            images: exchange.images,
             ..ChargedUsage::default()
         };
         let price = |deployment: &Arc<Deployment>| {

@@ -423,6 +423,12 @@ impl Price {
         &self.version
     }
 
+    /// Whether pictures cost something by themselves.
+    #[must_use]
+    pub fn charges_images(&self) -> bool {
+        self.image > 0
+    }
+
     /// Whether nothing can ever cost anything.
     #[must_use]
     pub fn is_free(&self) -> bool {

@@ -1,5 +1,7 @@
 use std::cmp::Ordering;
 
+use memchr::memmem;
+
 use crate::receive::Received;
 
 /// Tokens of a prompt, from the bytes of the request that carries it: a bound for a reservation,
@@ -57,6 +59,17 @@ fn estimate_sample(body: &[u8]) -> u64 {
     weight.div_ceil(100)
 }
 
+/// Pictures in a request: parts of the type `image_url`, `input_image` or `image`.
+pub(crate) fn count_images(body: &[u8]) -> u64 {
+    let named = [b"\"image_url\"".as_slice(), b"\"input_image\"", b"\"image\""];
+    let is_value = |at: &usize| {
+        let before = body.get(..*at).unwrap_or_default().trim_ascii_end();
+        before.last() == Some(&b':')
+    };
+    let count = |name: &[u8]| memmem::find_iter(body, name).filter(is_value).count() as u64;
+    named.into_iter().map(count).sum()
+}
+
 /// The most tokens that the caller allows in the answer, if the request says so.
 pub(crate) fn max_output(received: &Received) -> Option<u64> {
     ["max_completion_tokens", "max_output_tokens", "max_tokens"]
@@ -78,6 +91,18 @@ mod tests {
             .collect();
         assert_eq!(plain, estimate_prompt(escaped.as_bytes()));
         assert_eq!(plain, chat::estimate_tokens(text));
+    }
+
+    #[test]
+    fn pictures_are_counted_in_each_api() {
+        for body in [
+            r#"{"content":[{"type":"image_url","image_url":{"url":"a"}},{"type":"text"}]}"#,
+            r#"{"content":[{"type": "input_image", "image_url": "data:..."}]}"#,
+            r#"{"content":[{"source":{}, "type" : "image"}]}"#,
+        ] {
+            assert_eq!(count_images(body.as_bytes()), 1, "{body}");
+        }
+        assert_eq!(count_images(br#"{"content":"an \"image\" of a dog"}"#), 0);
     }
 
     #[test]

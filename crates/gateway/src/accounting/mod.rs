@@ -26,7 +26,7 @@ use telemetry::Metrics;
 pub(crate) use attempt::{Attempt, Charged};
 pub use attempt::{recovered_entry, shipped_entry};
 pub(crate) use delivered::Delivered;
-pub(crate) use estimate::{estimate_prompt, max_output};
+pub(crate) use estimate::{count_images, estimate_prompt, max_output};
 pub use limiters::Limiters;
 
 /// Told about shares of budgets that were passed.
