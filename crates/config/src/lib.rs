@@ -18,6 +18,7 @@ mod secret;
 mod semantics;
 mod structure;
 mod syntax;
+mod telemetry;
 mod types;
 mod yaml;
 
@@ -34,10 +35,10 @@ pub use oidc::{Introspection, Oidc, OidcClaim, OidcClaims, OidcRule, TokenAlgori
 pub use reference::{reference_markdown, schema_json};
 pub use reload::{Fingerprint, restart_required};
 pub use secret::{Secret, SecretUrl};
+pub use telemetry::{AccessLog, LogFormat, Telemetry};
 pub use types::{
-    AccessLog, Api, Config, Deployment, Entra, Http2, Identity, LogFormat, Model, Provider,
-    ProviderKind, Residency, Server, StaticKey, Telemetry, TimeoutOverrides, Timeouts, Tls,
-    Unsupported, YandexApi,
+    Api, Config, Deployment, Entra, Http2, Identity, Model, Provider, ProviderKind, Residency,
+    Server, StaticKey, TimeoutOverrides, Timeouts, Tls, Unsupported, YandexApi,
 };
 
 /// A configuration and the files it was read from.

@@ -10,9 +10,8 @@ use crate::document::Document;
 use crate::fault::{Fault, nearest};
 use crate::secret::Secret;
 use crate::syntax::{is_host, is_name, is_proxy, is_url};
-use crate::types::{
-    Config, Provider, ProviderKind, Server, Telemetry, TimeoutOverrides, Timeouts, YandexApi,
-};
+use crate::telemetry::Telemetry;
+use crate::types::{Config, Provider, ProviderKind, Server, TimeoutOverrides, Timeouts, YandexApi};
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// Headers that belong to the connection, not to the request.

@@ -9,8 +9,9 @@ use http::{HeaderMap, HeaderValue};
 use providers::{Call, Operation, Timeouts, WireFormat};
 use telemetry::Stage;
 
+use crate::answer_headers::describe;
 use crate::codec;
-use crate::dispatch::{Attempted, collect, describe, provider_error, whole};
+use crate::dispatch::{Attempted, collect, provider_error, whole};
 use crate::exchange::Exchange;
 use crate::receive::Received;
 use crate::reply;

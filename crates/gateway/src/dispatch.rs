@@ -9,18 +9,17 @@ use chat::{ApiError, ChatResponse, ErrorKind, ResponseFormat};
 use dialects::json::Patch;
 use dialects::openai_responses::Echo;
 use dialects::{AnswerContext, EncodedRequest, structured};
-use http::{HeaderMap, HeaderValue, Response};
-use identity::Rotation;
-use metering::{LedgerOutcome, format_nanos};
+use http::{HeaderMap, Response};
+use metering::LedgerOutcome;
 use providers::{Answer, AnswerBody, Call, Operation, WireFormat};
 use telemetry::Stage;
 
+use crate::answer_headers::describe;
 use crate::codec::{self, Course, Understood};
 use crate::counting;
 use crate::embedding;
 use crate::exchange::Exchange;
 use crate::headers::{for_caller, for_other_api, for_provider};
-use crate::rate_limits;
 use crate::receive::Received;
 use crate::relay::{Passage, Relay};
 use crate::reply::{self, ReplyBody};
@@ -492,52 +491,6 @@ fn send_checked(
     let mut relay = Box::new(Relay::new(None, passage, exchange, started));
     relay.replay(response.into_events());
     Ok(streaming(relay, headers))
-}
-
-/// Adds the headers that say who served the request and at what cost of time.
-pub(crate) fn describe<B>(response: &mut Response<B>, exchange: &mut Exchange) {
-    let overhead = exchange.overhead();
-    exchange.gateway.metrics().observe_overhead(overhead);
-    let headers = response.headers_mut();
-    if let Some(route) = &exchange.route {
-        headers.insert("x-llm-proxy-route", route.header.clone());
-    }
-    if let Some(deployment) = &exchange.deployment {
-        headers.insert("x-llm-proxy-provider", deployment.provider_header.clone());
-        headers.insert("x-llm-proxy-model", deployment.model_header.clone());
-        headers.insert("x-llm-proxy-attempts", HeaderValue::from(exchange.attempts));
-    }
-    if let Some(principal) = &exchange.principal
-        && let Rotation::Due { days_left } = principal.rotation()
-        && let Ok(value) = HeaderValue::try_from(format!("due in {days_left} days"))
-    {
-        headers.insert("x-llm-proxy-key-rotation", value);
-    }
-    if let Some(nanos) = exchange.cost_so_far()
-        && let Ok(value) = HeaderValue::try_from(format_nanos(nanos.into()))
-    {
-        headers.insert("x-llm-proxy-cost", value);
-    }
-    if let Some(admission) = &exchange.held.admission {
-        rate_limits::describe(
-            headers,
-            exchange.surface.vendor(),
-            &admission.standing(exchange.gateway.accounting().now_ns()),
-        );
-    }
-    let micros = u64::try_from(overhead.as_micros()).unwrap_or(u64::MAX);
-    headers.insert("x-llm-proxy-overhead-us", HeaderValue::from(micros));
-    if !exchange.adaptations.is_empty() {
-        let list: Vec<String> = exchange.adaptations.iter().map(ToString::to_string).collect();
-        if let Ok(value) = HeaderValue::try_from(list.join("; ")) {
-            headers.insert("x-llm-proxy-adapted", value);
-        }
-    }
-    if exchange.snapshot.settings.expose_server_timing
-        && let Ok(value) = HeaderValue::try_from(exchange.server_timing())
-    {
-        headers.insert("server-timing", value);
-    }
 }
 
 fn note(exchange: &mut Exchange, response: &ChatResponse) {

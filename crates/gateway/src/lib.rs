@@ -2,6 +2,7 @@
 //! of one request, top to bottom.
 
 pub mod accounting;
+mod answer_headers;
 mod codec;
 mod counting;
 mod dispatch;

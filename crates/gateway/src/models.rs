@@ -10,7 +10,7 @@ use crate::exchange::Exchange;
 use crate::reply::{self, ReplyBody};
 use crate::snapshot::Route;
 use crate::surface::Vendor;
-use crate::{dispatch, pipeline};
+use crate::{answer_headers, pipeline};
 
 /// Answers with all models, or with the one that `asked` names (percent-encoded).
 pub(crate) async fn answer(
@@ -36,7 +36,7 @@ pub(crate) async fn answer(
     }
     exchange.finish(200);
     let mut response = reply::json(200, body);
-    dispatch::describe(&mut response, &mut exchange);
+    answer_headers::describe(&mut response, &mut exchange);
     response
 }
 

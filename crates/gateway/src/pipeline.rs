@@ -23,7 +23,7 @@ use crate::reply::ReplyBody;
 use crate::snapshot::{Deployment, MissingPrice, Route, Snapshot};
 use crate::surface::{Surface, Vendor};
 use crate::worker::Worker;
-use crate::{codec, dispatch, oidc};
+use crate::{answer_headers, codec, dispatch, oidc};
 
 /// Serves one request of a surface that models answer.
 pub(crate) async fn serve(
@@ -305,7 +305,7 @@ fn find_route(exchange: &Exchange, received: &Received) -> Result<Arc<Route>, Ap
 pub(crate) fn refuse(mut exchange: Box<Exchange>, error: &ApiError) -> Response<ReplyBody> {
     let mut response = codec::refusal(exchange.vendor, error, &exchange.request_id);
     exchange.fail(response.status().as_u16(), error);
-    dispatch::describe(&mut response, &mut exchange);
+    answer_headers::describe(&mut response, &mut exchange);
     response
 }
 
