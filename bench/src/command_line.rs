@@ -42,6 +42,12 @@ enum Command {
         /// Where to listen.
         address: SocketAddr,
     },
+    /// Measure what keys, limits, budgets and the ledger cost a request.
+    Accounting {
+        /// Requests to measure.
+        #[arg(long, default_value_t = 200_000)]
+        requests: u32,
+    },
     /// Other gateways to compare with.
     Peers {
         #[command(subcommand)]
@@ -129,6 +135,7 @@ pub(crate) fn run() -> Result<bool> {
             fixed_provider::serve(address).doing(|| format!("serving at {address}"))?;
             Ok(true)
         }
+        Command::Accounting { requests } => crate::accounting::run(requests),
         Command::Peers { command } => {
             let peers = peers_directory();
             if matches!(command, PeersCommand::Install) {

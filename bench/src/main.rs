@@ -1,9 +1,11 @@
 //! Load generator and comparison harness.
 //!
 //! `run` compares llm-proxy with nginx and with other gateways, all between the same load generator
-//! and the same simulated providers; `load` is the generator alone; `peers` installs the others.
+//! and the same simulated providers; `load` is the generator alone; `peers` installs the others;
+//! `accounting` measures what keys, limits, budgets and the ledger cost a request.
 //! What the figures mean is in `docs/benchmarks.md`.
 
+mod accounting;
 mod command_line;
 mod compare;
 mod error;

@@ -143,6 +143,12 @@ def test_roles_may_what_the_table_says(gateway, tenants):
             assert answer.is_success == (cell == "x"), (name, role, answer.status_code, answer.text)
 
 
+def test_roles_that_administer_money_do_not_call_models(gateway, tenants):
+    for role, status in [("user", 200), ("developer", 200), ("finance", 403), ("auditor", 403), ("admin", 200)]:
+        answer = gateway.ask(tenants["A"]["secrets"][role])
+        assert answer.status_code == status, (role, answer.text)
+
+
 def test_the_document_describes_what_is_served(gateway):
     document = httpx.get(f"{gateway.admin}/admin/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")

@@ -11,7 +11,7 @@ use chat::{ApiError, ErrorKind};
 use http::{HeaderMap, Response};
 use hyper::body::Body;
 use hyper::body::Incoming;
-use identity::{Presented, Principal, Refusal};
+use identity::{Permission, Presented, Principal, Refusal};
 use metering::ChargedUsage;
 use telemetry::Stage;
 
@@ -79,6 +79,13 @@ pub(crate) async fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Re
     let (gateway, snapshot) = (&exchange.gateway, &exchange.snapshot);
     let principal = identified(gateway, snapshot, headers, exchange.vendor, exchange.peer).await?;
     let listing = matches!(exchange.surface, Surface::Models | Surface::Unknown);
+    if !listing && !principal.may(Permission::CallModels) {
+        return Err(ApiError::new(
+            ErrorKind::PermissionDenied,
+            format!("the role `{}` may not call models", principal.role().name()),
+        )
+        .with_code("role_not_allowed"));
+    }
     if !listing && !principal.may_use(exchange.surface.name()) {
         return Err(ApiError::new(
             ErrorKind::PermissionDenied,
