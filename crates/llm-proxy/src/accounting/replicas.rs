@@ -155,11 +155,15 @@ impl Exchange {
                 // What was spent before the first exchange stands in the ledger.
                 seed: Some(known.saturating_sub(spent).max(0)),
             });
-            told.push((lease, spent));
+            told.push((lease, spent, window));
         }
         let answers = self.shared.lease_budget(&demands).await;
         let replicas = self.shared.known_replicas();
-        for (number, (meter, (lease, spent))) in meters.iter().zip(told).enumerate() {
+        for (number, (meter, (lease, spent, window))) in meters.iter().zip(told).enumerate() {
+            if meter.window().start_ms != window {
+                // The answer is about a period that is over.
+                continue;
+            }
             match answers.as_ref().ok().and_then(|answers| answers.get(number)) {
                 Some(answer) => {
                     let elsewhere = answer.total_leased.saturating_sub(answer.leased);
