@@ -23,7 +23,7 @@ pub struct Storage {
     pub journal: PathBuf,
     /// Most megabytes that the journal may take while the database is away; then nothing more is
     /// served, for it could not be charged for.
-    #[schemars(range(min = 16, max = 1_048_576))]
+    #[schemars(range(min = 64, max = 1_048_576))]
     pub journal_max_mb: u64,
 }
 

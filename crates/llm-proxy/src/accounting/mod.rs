@@ -25,8 +25,9 @@ use directory_sync::DirectorySync;
 
 pub(crate) use admin_server::AdminAddress;
 
-/// Bytes of a part of the journal: small, for what is written lies in memory until it is shipped.
-const SEGMENT_BYTES: u64 = 4 << 20;
+/// Bytes of a part of the journal. Half of one is the room that all running requests together may
+/// keep for their ledger entries, some 1 KiB each: enough for 8,000 at a time.
+const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
