@@ -1,0 +1,16 @@
+//! Chooses which deployment of a route serves a request, and protects deployments from requests
+//! and requests from deployments.
+//!
+//! Everything here is a state machine or a function: the clock (milliseconds of any monotonic
+//! clock, [`Millis`]), randomness ([`fastrand::Rng`]) and observations are arguments. The gateway
+//! and the simulation feed the same code.
+
+mod deployment;
+mod request;
+
+pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
+pub use request::{PromptFeatures, Requirements, RouteRequest, TaskClass};
+
+/// Milliseconds on a clock of the process. It should not go backwards; what happens if it does is
+/// that nothing ages for that time.
+pub type Millis = u64;
