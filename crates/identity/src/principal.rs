@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use chat::Residency;
 use metering::Limits;
+use routing::Sensitivity;
 
 use crate::level::{KeyEntry, Level, LevelKind, TeamEntry, TenantEntry, UserEntry};
 use crate::{Actor, DirectoryView, Permission, Policy, Role, Rotation, Tier};
@@ -315,6 +316,41 @@ impl Principal {
     #[must_use]
     pub fn guard_policy(&self) -> Option<&str> {
         self.policies().filter_map(|policy| policy.guard_policy.as_deref()).last()
+    }
+
+    /// The routing policy of the nearest level that names one.
+    #[must_use]
+    pub fn routing_policy(&self) -> Option<routing::Policy> {
+        self.policies().filter_map(|policy| policy.routing_policy).last()
+    }
+
+    /// Whether the router may learn by trying on its requests: a level says so, and none forbids it.
+    #[must_use]
+    pub fn allows_exploration(&self) -> bool {
+        let mut said = self.policies().filter_map(|policy| policy.exploration).peekable();
+        said.peek().is_some() && said.all(|allowed| allowed)
+    }
+
+    /// How sensitive its content is at least: the most sensitive of all levels.
+    #[must_use]
+    pub fn sensitivity(&self) -> Sensitivity {
+        self.policies().filter_map(|policy| policy.sensitivity).max().unwrap_or_default()
+    }
+
+    /// The tenant's share where requests queue, relative to other tenants'.
+    #[must_use]
+    pub fn queue_share(&self) -> u32 {
+        let share = self.tenant.as_ref().and_then(|tenant| tenant.level.policy.queue_share);
+        share.unwrap_or(1).max(1)
+    }
+
+    /// Names of the providers that may serve it; `None`: all.
+    #[must_use]
+    pub fn provider_names(&self) -> Option<Vec<&str>> {
+        let mut lists = self.policies().filter_map(|policy| policy.providers.as_ref()).peekable();
+        let first = lists.peek().copied()?;
+        let allowed = |name: &&str| self.allows_provider(name);
+        Some(first.iter().map(String::as_str).filter(allowed).collect())
     }
 
     /// Its levels with their limits, from the tenant down.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use chat::Residency;
 use ipnet::IpNet;
 use metering::Limits;
+use routing::Sensitivity;
 use serde::{Deserialize, Serialize};
 
 /// What a tenant has bought.
@@ -62,6 +63,21 @@ pub struct Policy {
     /// Guard policy by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guard_policy: Option<String>,
+    /// How a deployment is chosen, where the request does not say; the nearest level that names one
+    /// counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing_policy: Option<routing::Policy>,
+    /// Whether the learning router may try deployments on requests of this level to learn how good
+    /// they are. It may if a level says so and none forbids it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exploration: Option<bool>,
+    /// How sensitive the content of requests is at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<Sensitivity>,
+    /// A tenant's share of local engines where requests queue for them, relative to the other
+    /// tenants'; 1 if left out. Other levels than the tenant's have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_share: Option<u32>,
     /// Limits of this level; each level has its own counters.
     #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,

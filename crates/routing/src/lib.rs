@@ -6,9 +6,20 @@
 //! and the simulation feed the same code.
 
 mod deployment;
+mod filter;
+mod memory;
+mod plan;
+mod policy;
 mod request;
 
 pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
+pub use filter::{Availability, Facts, FilterReason, Unavailability, filter};
+pub use memory::{
+    DecisionOutcome, DecisionRecord, DecisionStore, DecisionStoreError, Feedback, Lesson,
+    LessonPosition, RememberedDecision,
+};
+pub use plan::{LearnedChoice, NoCandidate, Plan, PlanOptions, Situation, Standing, plan};
+pub use policy::{Offer, Policy, Weights, WeightsError, score};
 pub use request::{PromptFeatures, Requirements, RouteRequest, TaskClass};
 
 /// Milliseconds on a clock of the process. It should not go backwards; what happens if it does is

@@ -6,6 +6,7 @@
 //! where they differ ask which engine it is.
 
 mod database;
+mod decisions;
 mod directory;
 mod ledger;
 mod local;

@@ -34,6 +34,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             residency,
             guard_policy,
             limits: Limits::default(),
+            ..Policy::default()
         },
     )
 }

@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod fixture;
+mod decisions;
 mod directory;
 mod ledger;
 mod opening;
