@@ -6,6 +6,7 @@
 //! and the simulation feed the same code.
 
 mod deployment;
+mod failure;
 mod filter;
 mod memory;
 mod plan;
@@ -13,6 +14,7 @@ mod policy;
 mod request;
 
 pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
+pub use failure::{CallOutcome, DEADLINE_EXCEEDED, FailureClass, Remedy, classify, remedy};
 pub use filter::{Availability, Facts, FilterReason, Unavailability, filter};
 pub use memory::{
     DecisionOutcome, DecisionRecord, DecisionStore, DecisionStoreError, Feedback, Lesson,
