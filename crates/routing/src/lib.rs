@@ -5,14 +5,20 @@
 //! clock, [`Millis`]), randomness ([`fastrand::Rng`]) and observations are arguments. The gateway
 //! and the simulation feed the same code.
 
+mod breaker;
 mod deployment;
 mod failure;
 mod filter;
 mod memory;
+mod options;
 mod plan;
 mod policy;
 mod request;
+mod steady;
 
+pub use breaker::{
+    Admittance, Breaker, BreakerOptions, Health, OpenReason, SharedHealth, SharedState, Transition,
+};
 pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
 pub use failure::{CallOutcome, DEADLINE_EXCEEDED, FailureClass, Remedy, classify, remedy};
 pub use filter::{Availability, Facts, FilterReason, Unavailability, filter};
@@ -20,9 +26,13 @@ pub use memory::{
     DecisionOutcome, DecisionRecord, DecisionStore, DecisionStoreError, Feedback, Lesson,
     LessonPosition, RememberedDecision,
 };
+pub use options::OptionsFault;
 pub use plan::{LearnedChoice, NoCandidate, Plan, PlanOptions, Situation, Standing, plan};
 pub use policy::{Offer, Policy, Weights, WeightsError, score};
 pub use request::{PromptFeatures, Requirements, RouteRequest, TaskClass};
+
+#[cfg(test)]
+mod tests;
 
 /// Milliseconds on a clock of the process. It should not go backwards; what happens if it does is
 /// that nothing ages for that time.

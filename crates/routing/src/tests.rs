@@ -1,0 +1,3 @@
+mod breaker;
+mod breaker_properties;
+mod breaker_shared;
