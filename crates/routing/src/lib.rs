@@ -5,6 +5,7 @@
 //! clock, [`Millis`]), randomness ([`fastrand::Rng`]) and observations are arguments. The gateway
 //! and the simulation feed the same code.
 
+mod bandit;
 mod breaker;
 mod deployment;
 mod failure;
@@ -14,8 +15,10 @@ mod options;
 mod plan;
 mod policy;
 mod request;
+mod ridge;
 mod steady;
 
+pub use bandit::{LearnedOptions, LearnedPolicy, LearnedScores, Outcome};
 pub use breaker::{
     Admittance, Breaker, BreakerOptions, Health, OpenReason, SharedHealth, SharedState, Transition,
 };
