@@ -10,6 +10,7 @@ mod breaker;
 mod deployment;
 mod failure;
 mod filter;
+pub mod local;
 mod memory;
 mod options;
 mod plan;
