@@ -11,7 +11,6 @@ mod deployment;
 mod failure;
 mod filter;
 pub mod local;
-mod memory;
 mod options;
 mod plan;
 mod policy;
@@ -26,10 +25,6 @@ pub use breaker::{
 pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
 pub use failure::{CallOutcome, DEADLINE_EXCEEDED, FailureClass, Remedy, classify, remedy};
 pub use filter::{Availability, Facts, FilterReason, Unavailability, filter};
-pub use memory::{
-    DecisionOutcome, DecisionRecord, DecisionStore, DecisionStoreError, Feedback, Lesson,
-    LessonPosition, RememberedDecision,
-};
 pub use options::OptionsFault;
 pub use plan::{LearnedChoice, NoCandidate, Plan, PlanOptions, Situation, Standing, plan};
 pub use policy::{Offer, Policy, Weights, WeightsError, score};
