@@ -11,7 +11,9 @@ mod deployment;
 mod failure;
 mod filter;
 pub mod local;
+mod memory;
 mod options;
+mod patterns;
 mod plan;
 mod policy;
 mod request;
@@ -25,7 +27,14 @@ pub use breaker::{
 pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
 pub use failure::{CallOutcome, DEADLINE_EXCEEDED, FailureClass, Remedy, classify, remedy};
 pub use filter::{Availability, Facts, FilterReason, Unavailability, filter};
+pub use memory::{
+    DecisionError, DecisionRecord, DecisionStore, FeedbackFault, FeedbackRecord, FeedbackResult,
+    OutcomeRecord, QualitySource, StoredDecision,
+};
 pub use options::OptionsFault;
+pub use patterns::{
+    ComplexityBucket, LanguageBucket, PatternBook, PatternKey, PatternRow, PatternSums,
+};
 pub use plan::{LearnedChoice, NoCandidate, Plan, PlanOptions, Situation, Standing, plan};
 pub use policy::{Offer, Policy, Weights, WeightsError, score};
 pub use request::{PromptFeatures, Requirements, RouteRequest, TaskClass};
