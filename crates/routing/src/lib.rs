@@ -19,6 +19,7 @@ mod policy;
 mod request;
 mod ridge;
 mod steady;
+mod stickiness;
 
 pub use bandit::{LearnedOptions, LearnedPolicy, LearnedScores, Outcome};
 pub use breaker::{
@@ -38,6 +39,7 @@ pub use patterns::{
 pub use plan::{LearnedChoice, NoCandidate, Plan, PlanOptions, Situation, Standing, plan};
 pub use policy::{Offer, Policy, Weights, WeightsError, score};
 pub use request::{PromptFeatures, Requirements, RouteRequest, TaskClass};
+pub use stickiness::Stickiness;
 
 #[cfg(test)]
 mod tests;
