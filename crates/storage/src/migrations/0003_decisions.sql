@@ -1,19 +1,18 @@
-CREATE TABLE decisions (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    request_id TEXT NOT NULL,
-    tenant TEXT NOT NULL,
-    at_ms BIGINT NOT NULL,
-    record TEXT NOT NULL
+CREATE TABLE decision_counter (
+    id BIGINT NOT NULL PRIMARY KEY,
+    value BIGINT NOT NULL
 );
 
-CREATE INDEX decisions_request ON decisions (request_id);
+INSERT INTO decision_counter (id, value) VALUES (1, 0);
 
-CREATE TABLE decision_feedback (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    decision_id TEXT NOT NULL,
+CREATE TABLE decisions (
+    sequence BIGINT NOT NULL PRIMARY KEY,
+    first_sequence BIGINT NOT NULL,
+    tenant TEXT NOT NULL,
+    request_id TEXT NOT NULL,
     at_ms BIGINT NOT NULL,
+    record TEXT NOT NULL,
     feedback TEXT NOT NULL
 );
 
-CREATE INDEX decision_feedback_decision ON decision_feedback (decision_id);
+CREATE UNIQUE INDEX decisions_request ON decisions (request_id, tenant);
