@@ -5,6 +5,7 @@
 //! clock, [`Millis`]), randomness ([`fastrand::Rng`]) and observations are arguments. The gateway
 //! and the simulation feed the same code.
 
+mod balance;
 mod bandit;
 mod breaker;
 mod deployment;
@@ -21,6 +22,7 @@ mod ridge;
 mod steady;
 mod stickiness;
 
+pub use balance::{Finish, InFlight, KnownRateLimit, LoadMeter, RateWindow, Taken, pick_two};
 pub use bandit::{LearnedOptions, LearnedPolicy, LearnedScores, Outcome};
 pub use breaker::{
     Admittance, Breaker, BreakerOptions, Health, OpenReason, SharedHealth, SharedState, Transition,

@@ -1,3 +1,4 @@
+mod balance;
 mod breaker;
 mod breaker_properties;
 mod breaker_shared;
