@@ -11,6 +11,7 @@ mod breaker;
 mod deployment;
 mod failure;
 mod filter;
+mod hedge;
 pub mod local;
 mod memory;
 mod options;
@@ -18,6 +19,7 @@ mod patterns;
 mod plan;
 mod policy;
 mod request;
+mod retry;
 mod ridge;
 mod steady;
 mod stickiness;
@@ -30,6 +32,7 @@ pub use breaker::{
 pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
 pub use failure::{CallOutcome, DEADLINE_EXCEEDED, FailureClass, Remedy, classify, remedy};
 pub use filter::{Availability, Facts, FilterReason, Unavailability, filter};
+pub use hedge::{FirstTokenQuantile, HedgeBudget, HedgeOptions, hedge_delay};
 pub use memory::{
     DecisionError, DecisionRecord, DecisionStore, FeedbackFault, FeedbackRecord, FeedbackResult,
     OutcomeRecord, QualitySource, StoredDecision,
@@ -41,6 +44,7 @@ pub use patterns::{
 pub use plan::{LearnedChoice, NoCandidate, Plan, PlanOptions, Situation, Standing, plan};
 pub use policy::{Offer, Policy, Weights, WeightsError, score};
 pub use request::{PromptFeatures, Requirements, RouteRequest, TaskClass};
+pub use retry::{Extra, RetryBudget, RetryOptions, backoff};
 pub use stickiness::Stickiness;
 
 #[cfg(test)]
