@@ -2,8 +2,18 @@
 //! in its cache, who waits in front of a full pool and for how long, and which requests share a call.
 
 mod admission;
+mod batch;
+mod coalesce;
+mod engine;
 mod fair_queue;
 mod job;
+mod predictor;
 
 pub use admission::AdmissionQueue;
+pub use batch::{Batch, BatchOptions, MicroBatcher, Part, Pushed, WrongCount, apportion};
+pub use coalesce::{
+    CallParameters, CoalesceKey, CoalesceOptions, InFlight, Joined, Left, SharedCall, coalesce_key,
+};
+pub use engine::{EngineKind, EngineLoad, EngineMetricsError, EngineOptions, EngineState};
 pub use job::{AdmissionOptions, Enqueued, Job, Next, PriorityClass, RefusalReason, Ticket};
+pub use predictor::{OutputFeatures, OutputPredictor, PredictorOptions};
