@@ -8,6 +8,7 @@ mod engine;
 mod fair_queue;
 mod job;
 mod predictor;
+mod prefix;
 
 pub use admission::AdmissionQueue;
 pub use batch::{Batch, BatchOptions, MicroBatcher, Part, Pushed, WrongCount, apportion};
@@ -17,3 +18,4 @@ pub use coalesce::{
 pub use engine::{EngineKind, EngineLoad, EngineMetricsError, EngineOptions, EngineState};
 pub use job::{AdmissionOptions, Enqueued, Job, Next, PriorityClass, RefusalReason, Ticket};
 pub use predictor::{OutputFeatures, OutputPredictor, PredictorOptions};
+pub use prefix::{PrefixChoice, PrefixHashes, PrefixIndex, PrefixOptions, PrefixReason};
