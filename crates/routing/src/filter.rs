@@ -23,6 +23,8 @@ pub struct Facts {
     pub load: f64,
     /// Whether it can be asked.
     pub availability: Availability,
+    /// What the gateway holds against it: [`FilterReason::Surface`] or [`FilterReason::Price`].
+    pub barred: Option<FilterReason>,
 }
 
 /// Whether a deployment can be asked.
@@ -73,6 +75,8 @@ impl Unavailability {
 /// Why a deployment may not serve a request, whatever its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FilterReason {
+    /// It does not offer what is asked for.
+    Surface,
     /// The caller may not use the provider.
     Provider,
     /// It processes data elsewhere than demanded.
@@ -109,6 +113,8 @@ pub enum FilterReason {
         /// Demanded, nano-roubles.
         max: i64,
     },
+    /// Nobody knows what it costs, and what cannot be charged for is not served.
+    Price,
     /// Its first token is expected later than demanded.
     Latency {
         /// Expected, milliseconds.
@@ -130,6 +136,8 @@ impl FilterReason {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Surface => "surface",
+            Self::Price => "price",
             Self::Provider => "provider",
             Self::Residency { .. } => "residency",
             Self::Sensitivity { .. } => "sensitivity",
@@ -147,6 +155,8 @@ impl FilterReason {
 impl fmt::Display for FilterReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Surface => write!(formatter, "it does not offer this API"),
+            Self::Price => write!(formatter, "nobody knows what it costs"),
             Self::Provider => write!(formatter, "the caller may not use its provider"),
             Self::Residency { has, wants } => {
                 write!(formatter, "it keeps data in `{}`, not in `{}`", has.name(), wants.name())
@@ -189,6 +199,9 @@ pub fn filter(
     request: &RouteRequest,
 ) -> Option<FilterReason> {
     let wanted = &request.requirements;
+    if facts.barred.is_some() {
+        return facts.barred;
+    }
     if let Some(allowed) = &request.allowed_providers
         && !allowed.contains(&profile.provider)
     {

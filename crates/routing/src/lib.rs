@@ -10,6 +10,7 @@ mod bandit;
 mod breaker;
 mod deployment;
 mod failure;
+mod features;
 mod filter;
 mod hedge;
 pub mod local;
@@ -18,6 +19,7 @@ mod options;
 mod patterns;
 mod plan;
 mod policy;
+mod quality;
 mod request;
 mod retry;
 mod ridge;
@@ -31,6 +33,7 @@ pub use breaker::{
 };
 pub use deployment::{Capabilities, DeploymentProfile, QualityPriors, Sensitivity};
 pub use failure::{CallOutcome, DEADLINE_EXCEEDED, FailureClass, Remedy, classify, remedy};
+pub use features::PromptShape;
 pub use filter::{Availability, Facts, FilterReason, Unavailability, filter};
 pub use hedge::{FirstTokenQuantile, HedgeBudget, HedgeOptions, hedge_delay};
 pub use memory::{
@@ -43,6 +46,7 @@ pub use patterns::{
 };
 pub use plan::{LearnedChoice, NoCandidate, Plan, PlanOptions, Situation, Standing, plan};
 pub use policy::{Offer, Policy, Weights, WeightsError, score};
+pub use quality::{QualityBook, QualitySignal};
 pub use request::{PromptFeatures, Requirements, RouteRequest, TaskClass};
 pub use retry::{Extra, RetryBudget, RetryOptions, backoff};
 pub use stickiness::Stickiness;

@@ -31,6 +31,7 @@ fn facts() -> Facts {
         quality: 0.7,
         load: 100.0,
         availability: Availability::Ready,
+        barred: None,
     }
 }
 
@@ -202,6 +203,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 2 => Availability::Probing,
                 _ => Availability::Ready,
             },
+            barred: None,
         },
     )
 }
