@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn it_follows_drift() {
-        let mut quantile = filled((0..50_000).map(|_| 100));
+        let mut quantile = filled((0..200_000).map(|_| 100));
         near(quantile.quantile(0.95), 100.0);
         for _ in 0..100 {
             quantile.add(2_000);

@@ -105,7 +105,7 @@ impl RateWindow {
     /// sent now.
     #[must_use]
     pub fn would_fit(&self, now: Millis, tokens: u64) -> bool {
-        self.fits_in(now, tokens) == Some(0)
+        self.allows(self.sum_at(self.clock.at(now) / SECOND_MS), tokens)
     }
 
     /// In how many milliseconds it would fit if nothing else were sent; `None`: never, because it
@@ -114,16 +114,11 @@ impl RateWindow {
     pub fn fits_in(&self, now: Millis, tokens: u64) -> Option<Millis> {
         let at = self.clock.at(now);
         let second = at / SECOND_MS;
-        let mut sum = self.sum;
-        let oldest = self.latest.saturating_sub(SECONDS as u64 - 1);
-        let current = second.saturating_sub(SECONDS as u64 - 1);
-        for gone in oldest..current.min(self.latest.saturating_add(1)) {
-            sum.subtract(self.sent_in(gone));
-        }
+        let mut sum = self.sum_at(second);
         if self.allows(sum, tokens) {
             return Some(0);
         }
-        for next in oldest.max(current)..=self.latest {
+        for next in oldest(second).max(oldest(self.latest))..=self.latest {
             sum.subtract(self.sent_in(next));
             if self.allows(sum, tokens) {
                 let free = next.saturating_add(SECONDS as u64).saturating_mul(SECOND_MS);
@@ -163,6 +158,15 @@ impl RateWindow {
                 .limit
                 .tokens_per_minute
                 .is_none_or(|limit| sum.tokens.saturating_add(tokens) <= limit)
+    }
+
+    /// What was sent in the minute up to a second that is not before the latest.
+    fn sum_at(&self, second: u64) -> Sent {
+        let mut sum = self.sum;
+        for gone in oldest(self.latest)..oldest(second).min(self.latest.saturating_add(1)) {
+            sum.subtract(self.sent_in(gone));
+        }
+        sum
     }
 
     /// Forgets what is over a minute old, and gives the current second.
@@ -211,6 +215,11 @@ impl Sent {
         self.requests = self.requests.saturating_sub(other.requests);
         self.tokens = self.tokens.saturating_sub(other.tokens);
     }
+}
+
+/// The oldest second that counts in another.
+fn oldest(second: u64) -> u64 {
+    second.saturating_sub(SECONDS as u64 - 1)
 }
 
 fn slot(second: u64) -> usize {
