@@ -208,8 +208,7 @@ impl Counts {
         let mut word = ['\0'; WORD];
         let mut length = 0;
         let mut before = '\0';
-        let mut characters = Characters { bytes: json };
-        while let Some(character) = characters.next() {
+        for character in (Characters { bytes: json }) {
             self.see(before, character);
             if character.is_alphanumeric() {
                 if length < WORD {
