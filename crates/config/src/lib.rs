@@ -14,6 +14,8 @@ mod fault;
 mod oidc;
 mod reference;
 mod reload;
+mod routing;
+mod routing_checks;
 mod secret;
 mod semantics;
 mod structure;
@@ -26,6 +28,10 @@ use std::path::{Path, PathBuf};
 
 use document::Document;
 
+pub use self::routing::{
+    Decisions, DeploymentCapabilities, Fallbacks, ModelRouting, Pool, Probes, Quality,
+    QualityByClass, RecordedDecisions, Routing, WhenFull,
+};
 pub use accounting::{AdminKey, AdminRole, GlobalLimits, KeyRotation, MissingPrice, Storage};
 pub use accounting_checks::resolve_price;
 pub use document::Environment;

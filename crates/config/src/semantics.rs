@@ -28,6 +28,7 @@ pub(crate) fn check(config: &Config, document: &Document, doubtful: &[String]) -
         checker.provider(&path, provider);
     }
     checker.models(config);
+    checker.routing(config);
     checker.identity(config);
     checker.storage(config);
     checker.admin(config);

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ::routing::{KnownRateLimit, Sensitivity};
 use metering::{Limits, PriceOverride};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::{AdminKey, GlobalLimits, KeyRotation, Storage};
 use crate::oidc::Oidc;
+use crate::routing::{DeploymentCapabilities, ModelRouting, Quality, Routing};
 use crate::secret::Secret;
 use crate::telemetry::Telemetry;
 
@@ -23,6 +25,9 @@ pub struct Config {
     /// Routes: public model names and the deployments that may serve them.
     #[serde(default)]
     pub models: Vec<Model>,
+    /// How requests find a deployment, and what protects both.
+    #[serde(default)]
+    pub routing: Routing,
     /// Who may call.
     #[serde(default)]
     pub identity: Identity,
@@ -403,6 +408,9 @@ pub struct Model {
     /// Limits of all requests for it together.
     #[serde(default)]
     pub limits: Limits,
+    /// How its requests find a deployment.
+    #[serde(default)]
+    pub routing: ModelRouting,
 }
 
 /// One model at one provider.
@@ -413,9 +421,33 @@ pub struct Deployment {
     pub provider: String,
     /// The provider's name of the model.
     pub model: String,
-    /// Lower is tried first; a deployment that fails before its first byte is followed by the next.
+    /// Lower is tried first by the policy `priority`, and decides between equals by the others. A
+    /// deployment that fails before its first byte is followed by the next.
     #[serde(default = "first")]
     pub priority: u32,
+    /// Its share of the requests among equals, relative to the others'; 0: only when they fail.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0.0, max = 1_000_000.0))]
+    pub weight: f64,
+    /// The most sensitive data that may go to it; default: `sensitive` on the own premises, else
+    /// `internal`.
+    pub sensitivity: Option<Sensitivity>,
+    /// What it can do.
+    #[serde(default)]
+    pub capabilities: DeploymentCapabilities,
+    /// Most tokens of prompt and answer together. Longer requests do not go to it.
+    #[schemars(range(min = 1))]
+    pub context_tokens: Option<u64>,
+    /// How good its answers are taken to be, 0 to 1, until outcomes say otherwise; default 0.7.
+    pub quality: Option<Quality>,
+    /// Expected milliseconds to the first token, until they were measured; default 1000.
+    #[schemars(range(min = 1, max = 600_000))]
+    pub first_token_ms: Option<u32>,
+    /// Limits that the provider is known to have: what it would refuse is not sent.
+    #[serde(default)]
+    pub rate_limits: KnownRateLimit,
+    /// The pool of local engines that it belongs to.
+    pub pool: Option<String>,
     /// How long to wait, where it differs from the provider's.
     #[serde(default)]
     pub timeouts: TimeoutOverrides,
@@ -438,6 +470,10 @@ pub struct Deployment {
 
 fn first() -> u32 {
     1
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn default_max_output_tokens() -> u64 {

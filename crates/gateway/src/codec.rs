@@ -60,7 +60,7 @@ pub(crate) fn course(surface: Surface, provider: &Provider) -> Option<Course> {
             Some(format) => Some(Course::Count(format)),
             None => provider.wire_format(Operation::Chat).map(|_| Course::CountHere),
         },
-        Surface::Models | Surface::Unknown => None,
+        Surface::Models | Surface::Feedback | Surface::Unknown => None,
     }
 }
 
@@ -93,12 +93,14 @@ pub(crate) fn decode_request(surface: Surface, body: &[u8]) -> Result<Understood
         Surface::Completions => openai_completions::decode_request(body).map(Understood::from),
         Surface::Messages => anthropic::decode_request(body).map(Understood::from),
         Surface::CountTokens => anthropic::decode_count_tokens_request(body).map(Understood::from),
-        Surface::Embeddings | Surface::Moderations | Surface::Models | Surface::Unknown => {
-            Err(ApiError::new(
-                ErrorKind::InvalidRequest,
-                "this request has no form that another provider understands",
-            ))
-        }
+        Surface::Embeddings
+        | Surface::Moderations
+        | Surface::Models
+        | Surface::Feedback
+        | Surface::Unknown => Err(ApiError::new(
+            ErrorKind::InvalidRequest,
+            "this request has no form that another provider understands",
+        )),
     }
 }
 

@@ -1,5 +1,4 @@
-//! Gets an answer out of the candidates: one after the other until one answers, in its own
-//! dialect, whole or streamed.
+//! Gets an answer out of a deployment, in its own dialect, whole or streamed.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,8 +32,8 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// What an attempt gives: an answer, or the exchange back with the reason why not.
 pub(crate) type Attempted = Result<Response<ReplyBody>, (Box<Exchange>, ApiError)>;
 
-/// A request that is on its way through the candidates.
-struct Dispatch<'a> {
+/// A request and what its attempts have in common.
+pub(crate) struct Dispatch<'a> {
     worker: &'a Arc<Worker>,
     headers: &'a HeaderMap,
     received: &'a Received,
@@ -42,46 +41,19 @@ struct Dispatch<'a> {
     canonical: OnceLock<Understood>,
 }
 
-/// Tries the candidates in order. A failure that another candidate may not share goes on to the
-/// next, and so does what a strict deployment cannot do; the last failure is the caller's.
-pub(crate) async fn dispatch(
-    worker: &Arc<Worker>,
-    mut exchange: Box<Exchange>,
-    headers: &HeaderMap,
-    received: &Received,
-    candidates: &[Arc<Deployment>],
-) -> Attempted {
-    let dispatch = Dispatch { worker, headers, received, canonical: OnceLock::new() };
-    let mut last = ApiError::new(ErrorKind::Overloaded, "no deployment could be tried");
-    for deployment in candidates {
-        exchange.attempts += 1;
-        exchange.deployment = Some(Arc::clone(deployment));
-        match dispatch.attempt(exchange, deployment).await {
-            Ok(response) => return Ok(response),
-            Err((returned, error)) => {
-                exchange = returned;
-                let error = exchange.told(error);
-                if error.provider_status.is_some() || error.kind.is_transient() {
-                    exchange.attempt_failed(deployment, &error);
-                }
-                let elsewhere = error.kind.is_transient()
-                    || matches!(
-                        error.code.as_deref(),
-                        Some("unsupported_parameter" | "unsupported_operation")
-                    );
-                if !elsewhere {
-                    return Err((exchange, error));
-                }
-                exchange.forget_attempt();
-                last = error;
-            }
-        }
+impl<'a> Dispatch<'a> {
+    pub(crate) fn new(
+        worker: &'a Arc<Worker>,
+        headers: &'a HeaderMap,
+        received: &'a Received,
+    ) -> Self {
+        Self { worker, headers, received, canonical: OnceLock::new() }
     }
-    Err((exchange, last))
 }
 
 impl Dispatch<'_> {
-    async fn attempt(
+    /// Asks one deployment, in its own dialect, for a whole answer or a stream.
+    pub(crate) async fn attempt(
         &self,
         mut exchange: Box<Exchange>,
         deployment: &Arc<Deployment>,
@@ -340,13 +312,14 @@ impl Dispatch<'_> {
             return Err((exchange, error));
         }
         let started = Instant::now();
+        let timeouts = exchange.timeouts(deployment);
         let call = Call {
             operation,
             model: &deployment.model,
             stream,
             body,
             request_id: &exchange.request_id,
-            timeouts: &deployment.timeouts,
+            timeouts: &timeouts,
             extra_headers: &extra_headers,
         };
         let sent = deployment.provider.send(self.worker.http(), call).await;
@@ -447,6 +420,7 @@ fn close_stream(exchange: &mut Exchange) {
 fn streaming(mut relay: Box<Relay>, provider_headers: &HeaderMap) -> Response<ReplyBody> {
     let mut head = Response::new(());
     let exchange = relay.exchange();
+    exchange.win();
     for_caller(provider_headers, exchange.surface.vendor(), head.headers_mut());
     describe(&mut head, exchange);
     let mut response = reply::event_stream(relay);
@@ -459,6 +433,7 @@ pub(crate) fn whole(
     provider_headers: &HeaderMap,
     body: impl Into<Bytes>,
 ) -> Response<ReplyBody> {
+    exchange.win();
     exchange.finish(200);
     let mut response = reply::json(200, body);
     for_caller(provider_headers, exchange.surface.vendor(), response.headers_mut());

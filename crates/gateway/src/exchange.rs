@@ -8,11 +8,16 @@ use chat::{ApiError, ErrorKind, Usage};
 use dialects::Adaptation;
 use identity::Principal;
 use metering::{ChargedUsage, LedgerEntry, LedgerOutcome, Price};
+use providers::Timeouts;
+use routing::{OutcomeRecord, QualitySource};
 use telemetry::{AttemptLabels, AttemptOutcome, DeploymentMetrics, RequestLabels, Stage};
 
 use crate::accounting::{Attempt, Charged, Delivered, Held};
 use crate::codec;
+use crate::failover;
 use crate::gateway::Gateway;
+use crate::race::Race;
+use crate::routing::{Decided, Remembered, Watch};
 use crate::snapshot::{AccessLog, Deployment, Route, Snapshot};
 use crate::surface::{Surface, Vendor};
 use crate::worker::id_seed;
@@ -68,10 +73,21 @@ pub(crate) struct Exchange {
     /// What attempts before the running one were charged with.
     charged_before: Usage,
     charged: Charged,
+    /// What lies between this call and others for the same request.
+    pub(crate) race: Option<Arc<Race>>,
+    /// Whether it stands for the request, not for a further call only.
+    pub(crate) first_call: bool,
+    /// How its deployment was chosen.
+    pub(crate) decided: Option<Box<Decided>>,
+    /// Watches how the deployment does.
+    pub(crate) watch: Option<Watch>,
+    /// When nobody waits for the answer any more.
+    pub(crate) deadline: Option<Instant>,
     stage_started: Instant,
     stages: [Duration; 5],
     status: u16,
     error: Option<ErrorKind>,
+    error_code: Option<String>,
     finished: bool,
 }
 
@@ -112,10 +128,61 @@ impl Exchange {
             overrun_noted: 0,
             charged_before: Usage::default(),
             charged: Charged::default(),
+            race: None,
+            first_call: true,
+            decided: None,
+            watch: None,
+            deadline: None,
             stage_started: now,
             stages: [Duration::ZERO; 5],
             status: CALLER_GONE,
             error: None,
+            error_code: None,
+            finished: false,
+        })
+    }
+
+    /// The exchange of a further call for the same request.
+    pub(crate) fn begin_further(first: &Self) -> Box<Self> {
+        let now = Instant::now();
+        Box::new(Self {
+            gateway: Arc::clone(&first.gateway),
+            snapshot: Arc::clone(&first.snapshot),
+            surface: first.surface,
+            vendor: first.vendor,
+            request_id: first.request_id.clone(),
+            record_id: first.record_id.clone(),
+            started: first.started,
+            principal: first.principal.clone(),
+            route: first.route.clone(),
+            deployment: None,
+            attempts: first.attempts,
+            waited: first.waited,
+            adaptations: Vec::new(),
+            usage: None,
+            response_model: None,
+            streamed: false,
+            time_to_first_token: None,
+            peer: first.peer,
+            tags: first.tags.clone(),
+            held: Held::default(),
+            prompt_estimate: first.prompt_estimate,
+            images: first.images,
+            delivered: Delivered::default(),
+            attempt: None,
+            overrun_noted: 0,
+            charged_before: Usage::default(),
+            charged: Charged::default(),
+            race: None,
+            first_call: false,
+            decided: None,
+            watch: None,
+            deadline: first.deadline,
+            stage_started: now,
+            stages: first.stages,
+            status: CALLER_GONE,
+            error: None,
+            error_code: None,
             finished: false,
         })
     }
@@ -149,12 +216,35 @@ impl Exchange {
     pub(crate) fn finish(&mut self, status: u16) {
         self.status = status;
         self.finished = true;
+        if let Some(watch) = self.watch.take() {
+            watch.completed(self.usage.map(|usage| usage.completion_tokens));
+        }
     }
 
     /// The request was refused or failed.
     pub(crate) fn fail(&mut self, status: u16, error: &ApiError) {
+        if let Some(watch) = self.watch.take() {
+            watch.failed(error);
+        }
         self.error = Some(error.kind);
+        self.error_code.clone_from(&error.code);
         self.finish(status);
+    }
+
+    /// How long to wait for a deployment: not beyond the caller's own deadline.
+    pub(crate) fn timeouts(&self, deployment: &Deployment) -> Timeouts {
+        let mut timeouts = deployment.timeouts;
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            timeouts.first_byte = timeouts.first_byte.min(left);
+            timeouts.total = timeouts.total.min(left);
+        }
+        timeouts
+    }
+
+    /// What it was charged so far, nano-roubles.
+    pub(crate) fn charged_nanos(&self) -> i64 {
+        self.charged.nanos
     }
 
     /// A provider is about to be called: from here on it may charge.
@@ -300,6 +390,10 @@ impl Exchange {
     /// `error` as the caller is told it: what the provider holds against the proxy is no fault of
     /// the caller's.
     pub(crate) fn told(&self, error: ApiError) -> ApiError {
+        let too_late = |deadline| deadline <= Instant::now();
+        if error.kind == ErrorKind::Timeout && self.deadline.is_some_and(too_late) {
+            return failover::deadline_exceeded();
+        }
         match &self.deployment {
             Some(deployment) => codec::whose_fault(error, self.surface, deployment),
             None => error,
@@ -332,6 +426,35 @@ impl Exchange {
             outcome,
             error_type,
         });
+    }
+
+    /// What came of the decision, for whoever asks and for what is learned.
+    fn remember(&mut self, took: Duration) {
+        let Some(decided) = self.decided.take() else { return };
+        let ms = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let usage = self.usage.unwrap_or_default();
+        let unfit = self.error_code.as_deref() == Some("response_format_failed");
+        let remembered = Remembered {
+            request_id: self.request_id.clone(),
+            tenant: self.principal.as_ref().and_then(|caller| caller.tenant_id().cloned()),
+            decided,
+            deployment: self.deployment.clone(),
+            outcome: OutcomeRecord {
+                status: self.status,
+                first_token_ms: self.time_to_first_token.map(ms),
+                total_ms: ms(took),
+                prompt_tokens: usage.prompt_tokens,
+                completion_tokens: usage.completion_tokens,
+                cost_nanos: self.charged.nanos,
+                error: self
+                    .error
+                    .map(|kind| self.error_code.clone().unwrap_or_else(|| kind.name().to_owned())),
+                attempts: self.attempts,
+                quality: unfit.then_some(0.0),
+                quality_source: unfit.then_some(QualitySource::Signal),
+            },
+        };
+        self.gateway.decisions().remember(remembered);
     }
 
     fn metrics_of<'d>(&self, deployment: &'d Deployment) -> &'d DeploymentMetrics {
@@ -404,13 +527,17 @@ pub(crate) fn now_ms() -> i64 {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let metrics = self.gateway.metrics();
-        metrics.in_flight.dec();
         if self.streamed {
-            metrics.open_streams.dec();
+            self.gateway.metrics().open_streams.dec();
         }
+        if self.has_lost() {
+            self.settle_loser();
+            return;
+        }
+        self.gateway.metrics().in_flight.dec();
         self.settle();
         let took = self.started.elapsed();
+        self.remember(took);
         self.measure(took);
         self.log(took);
     }

@@ -7,6 +7,7 @@ use telemetry::Metrics;
 use tokio::sync::watch;
 
 use crate::accounting::Accounting;
+use crate::routing::DecisionMemory;
 use crate::snapshot::Snapshot;
 
 /// What all workers share: the configuration in force, the metrics, and whether the process is on
@@ -18,6 +19,7 @@ pub struct Gateway {
     published: watch::Sender<()>,
     metrics: Arc<Metrics>,
     accounting: Accounting,
+    decisions: DecisionMemory,
     draining: AtomicBool,
 }
 
@@ -52,6 +54,7 @@ impl Gateway {
             published: watch::Sender::new(()),
             metrics,
             accounting,
+            decisions: DecisionMemory::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -83,6 +86,12 @@ impl Gateway {
     #[must_use]
     pub fn accounting(&self) -> &Accounting {
         &self.accounting
+    }
+
+    /// What was decided, and what came of it.
+    #[must_use]
+    pub fn decisions(&self) -> &DecisionMemory {
+        &self.decisions
     }
 
     /// Readiness goes false and stays so.

@@ -8,6 +8,8 @@ mod counting;
 mod dispatch;
 mod embedding;
 mod exchange;
+mod failover;
+mod feedback;
 mod gateway;
 mod headers;
 mod heartbeat;
@@ -16,11 +18,13 @@ mod models;
 pub mod oidc;
 mod operations;
 pub mod pipeline;
+mod race;
 mod rate_limits;
 mod receive;
 mod relay;
 mod reply;
 mod requirements;
+mod routing;
 pub mod server;
 mod snapshot;
 mod surface;
@@ -31,7 +35,11 @@ mod worker;
 pub use gateway::{Gateway, Readiness};
 pub use limits::BodyLimits;
 pub use operations::serve_operations;
+pub use routing::{
+    DecisionMemory, DeploymentState, Pool, PoolOptions, Recorded, RouteState, router_now,
+    tell_transition,
+};
 
 pub use snapshot::{
-    AccessLog, Deployment, DeploymentOptions, MissingPrice, Route, Settings, Snapshot,
+    AccessLog, Deployment, DeploymentOptions, Fallbacks, MissingPrice, Route, Settings, Snapshot,
 };

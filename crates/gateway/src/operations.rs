@@ -11,9 +11,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use routing::Health;
 use tokio::net::TcpListener;
 
 use crate::gateway::Gateway;
+use crate::routing::router_now;
 
 /// Serves the operations port for as long as it is polled.
 pub async fn serve_operations(listener: TcpListener, gateway: Arc<Gateway>) {
@@ -53,16 +55,40 @@ fn answer(gateway: &Gateway, method: &Method, path: &str) -> Response<Full<Bytes
                 if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             respond(status, JSON, serde_json::to_string(&readiness).unwrap_or_default())
         }
-        "/metrics" => respond(
-            StatusCode::OK,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            gateway.metrics().encode(),
-        ),
+        "/metrics" => {
+            respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", {
+                measure_routing(gateway);
+                gateway.metrics().encode()
+            })
+        }
         _ => respond(
             StatusCode::NOT_FOUND,
             JSON,
             r#"{"error":"there are /health/live, /health/ready and /metrics"}"#.to_owned(),
         ),
+    }
+}
+
+/// Brings what is only known when asked up to date.
+fn measure_routing(gateway: &Gateway) {
+    let metrics = &gateway.metrics().routing;
+    metrics.forget_all();
+    let now = router_now();
+    let snapshot = gateway.snapshot();
+    for deployment in snapshot.routes.values().flat_map(|route| &route.deployments) {
+        let health = match deployment.state().health(now) {
+            Health::Closed => 0,
+            Health::Ramping { .. } => 1,
+            Health::HalfOpen { .. } => 2,
+            Health::Cooling { .. } => 3,
+            Health::Open { .. } => 4,
+        };
+        metrics.set_health(deployment.provider_name(), deployment.model_name(), health);
+        if let Some(pool) = &deployment.pool {
+            let (running, waiting) = pool.occupancy();
+            let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+            metrics.set_pool(pool.name(), i64::from(running), waiting);
+        }
     }
 }
 

@@ -20,10 +20,10 @@ use crate::exchange::{Exchange, now_ms};
 use crate::gateway::Gateway;
 use crate::receive::{Received, receive};
 use crate::reply::ReplyBody;
-use crate::snapshot::{Deployment, MissingPrice, Route, Snapshot};
+use crate::snapshot::{Deployment, Route, Snapshot};
 use crate::surface::{Surface, Vendor};
 use crate::worker::Worker;
-use crate::{answer_headers, codec, dispatch, oidc};
+use crate::{answer_headers, codec, failover, oidc, routing};
 
 /// Serves one request of a surface that models answer.
 pub(crate) async fn serve(
@@ -68,7 +68,7 @@ pub(crate) async fn serve_received(
     }
     exchange.stage(Stage::plan);
 
-    match dispatch::dispatch(worker, exchange, headers, &received, &candidates).await {
+    match failover::dispatch(worker, exchange, headers, &received, candidates).await {
         Ok(response) => response,
         Err((exchange, error)) => refuse(exchange, &error),
     }
@@ -78,7 +78,8 @@ pub(crate) async fn serve_received(
 pub(crate) async fn identify(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), ApiError> {
     let (gateway, snapshot) = (&exchange.gateway, &exchange.snapshot);
     let principal = identified(gateway, snapshot, headers, exchange.vendor, exchange.peer).await?;
-    let listing = matches!(exchange.surface, Surface::Models | Surface::Unknown);
+    let listing =
+        matches!(exchange.surface, Surface::Models | Surface::Feedback | Surface::Unknown);
     if !listing && !principal.may(Permission::CallModels) {
         return Err(ApiError::new(
             ErrorKind::PermissionDenied,
@@ -159,66 +160,24 @@ fn presented_key(headers: &HeaderMap, vendor: Vendor) -> Result<&str, ApiError> 
 fn plan(exchange: &mut Exchange, received: &Received) -> Result<Vec<Arc<Deployment>>, ApiError> {
     let route = find_route(exchange, received)?;
     exchange.route = Some(Arc::clone(&route));
-    let capable: Vec<_> = route
-        .deployments
-        .iter()
-        .filter(|deployment| codec::can_serve(exchange.surface, &deployment.provider))
-        .collect();
-    if capable.is_empty() {
-        return Err(ApiError::invalid(
-            "model",
-            format!(
-                "no deployment of `{}` offers {}; ask for another model",
-                route.name,
-                exchange.surface.name()
-            ),
-        )
-        .with_code("unsupported_operation"));
-    }
-    let demanded = received.requirements.residency;
-    let principal = exchange.principal.as_ref();
-    let wanted = demanded.max(principal.and_then(Principal::residency));
-    let candidates: Vec<_> = capable
-        .into_iter()
-        .filter(|deployment| wanted.is_none_or(|wanted| deployment.residency >= wanted))
-        .cloned()
-        .collect();
-    if candidates.is_empty() {
-        let wanted = wanted.map_or("", |residency| residency.name());
-        return Err(ApiError::invalid(
-            "llm_proxy.residency",
-            format!("no deployment of `{}` keeps data in `{wanted}`", route.name),
-        )
-        .with_code("residency_not_available"));
-    }
-    let allowed = |deployment: &Arc<Deployment>| {
-        principal.is_none_or(|principal| principal.allows_provider(deployment.provider.name()))
-    };
-    let candidates: Vec<_> = candidates.into_iter().filter(allowed).collect();
-    if candidates.is_empty() {
-        return Err(ApiError::new(
-            ErrorKind::PermissionDenied,
-            format!("this key may not use any provider of `{}`", route.name),
-        )
-        .with_code("provider_not_allowed"));
-    }
-    let priced = |deployment: &Arc<Deployment>| {
-        deployment.prices.is_some()
-            || exchange.snapshot.settings.missing_price == MissingPrice::Free
-    };
-    let candidates: Vec<_> = candidates.into_iter().filter(priced).collect();
-    if candidates.is_empty() {
-        return Err(ApiError::new(
-            ErrorKind::Overloaded,
-            format!(
-                "the price of `{}` is not known here, so it cannot be charged for; tell whoever \
-                 runs llm-proxy to give `price`",
-                route.name
-            ),
-        )
-        .with_code("price_missing"));
-    }
+    exchange.prompt_estimate = estimate_prompt(&received.body);
+    exchange.deadline = received
+        .requirements
+        .deadline_ms
+        .map(|ms| exchange.started + std::time::Duration::from_millis(ms));
     exchange.tags.clone_from(&received.requirements.tags);
+    let decided = match routing::decide(exchange, received, &route) {
+        Ok(decided) => decided,
+        Err(error) => {
+            let other = failover::Fallback::after(&error)
+                .and_then(|fallback| fallback.decide(exchange, received));
+            other.ok_or(error)?
+        }
+    };
+    let deployments = &decided.route.deployments;
+    let candidates =
+        decided.plan.order.iter().filter_map(|place| deployments.get(*place).cloned()).collect();
+    exchange.decided = Some(Box::new(decided));
     Ok(candidates)
 }
 
@@ -236,7 +195,7 @@ fn admit(
         return Ok(());
     };
     accounting.refuse_if_isolated(principal)?;
-    let prompt = estimate_prompt(&received.body);
+    let prompt = exchange.prompt_estimate;
     let output = match exchange.surface {
         Surface::Embeddings | Surface::Moderations | Surface::CountTokens => 0,
         _ => max_output(received).unwrap_or(USUAL_OUTPUT),
@@ -244,7 +203,6 @@ fn admit(
     let everybody = &exchange.snapshot.settings.everybody_limits;
     let levels = accounting.levels(principal, &route.name, &route.limits, everybody);
     let meters = accounting.budgets_of(principal, &route.name, &exchange.tags);
-    exchange.prompt_estimate = prompt;
     let now_ms = now_ms();
     let prices = candidates.iter().filter_map(|deployment| deployment.prices.as_ref()?.at(now_ms));
     if prices.into_iter().any(|price| price.charges_images()) {

@@ -85,7 +85,7 @@ fn check_list<'b>(
         Surface::ChatCompletions | Surface::Messages | Surface::CountTokens => ("messages", true),
         Surface::Completions => ("prompt", false),
         Surface::Embeddings | Surface::Moderations | Surface::Responses => ("input", false),
-        Surface::Models | Surface::Unknown => return Ok(()),
+        Surface::Models | Surface::Feedback | Surface::Unknown => return Ok(()),
     };
     let value = match member(name) {
         Some(value) => value,
@@ -121,7 +121,8 @@ fn string(value: &str) -> Option<String> {
     if inner.contains('\\') { serde_json::from_str(value).ok() } else { Some(inner.to_owned()) }
 }
 
-async fn read_body(
+/// Reads a body of JSON within its limits.
+pub(crate) async fn read_body(
     headers: &HeaderMap,
     body: Incoming,
     limits: &BodyLimits,

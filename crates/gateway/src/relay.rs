@@ -228,6 +228,9 @@ impl Relay {
         }
         if self.exchange.time_to_first_token.is_none() {
             self.exchange.time_to_first_token = Some(self.call_started.elapsed());
+            if let Some(watch) = &mut self.exchange.watch {
+                watch.first_token();
+            }
         }
         match &mut self.passage {
             Passage::Forward { tap, .. } => {

@@ -3,16 +3,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::Residency;
 use dialects::Unsupported;
 use http::HeaderValue;
 use identity::KeyRing;
 use metering::{DatedPrices, Limits, Price};
 use providers::{Provider, Timeouts};
+use routing::local::EngineKind;
+use routing::{
+    BreakerOptions, DeploymentProfile, HedgeOptions, KnownRateLimit, LearnedOptions, PlanOptions,
+    QualityPriors, RetryOptions, Sensitivity,
+};
 use telemetry::{DeploymentLabels, DeploymentMetrics, Metrics};
 
 use crate::limits::BodyLimits;
 use crate::oidc::OidcIssuers;
+use crate::routing::{DeploymentState, Pool, RouteState};
 
 /// Everything that requests are served by, immutable. A change of configuration makes a new one.
 #[derive(Debug)]
@@ -87,6 +92,9 @@ pub enum AccessLog {
     Off,
 }
 
+/// How long a conversation's deployment is remembered where nothing else is said, milliseconds.
+const STICKINESS_MS: u64 = 3_600_000;
+
 /// A public model name and the deployments that may serve it.
 #[derive(Debug)]
 pub struct Route {
@@ -96,17 +104,76 @@ pub struct Route {
     pub deployments: Vec<Arc<Deployment>>,
     /// Limits of all requests for it together.
     pub limits: Limits,
+    /// How it chooses.
+    pub plan: PlanOptions,
+    /// Whether a request may name another policy.
+    pub allows_policy_override: bool,
+    /// How sensitive the content of its requests is at least.
+    pub sensitivity: Sensitivity,
+    /// How often a request is tried.
+    pub retries: RetryOptions,
+    /// When a second deployment is asked because the first is slow.
+    pub hedging: HedgeOptions,
+    /// What the policy `learned` learns by.
+    pub learned: LearnedOptions,
+    /// Who serves instead.
+    pub fallbacks: Fallbacks,
+    /// What was observed of it.
+    pub state: Arc<RouteState>,
+    /// What the router knows of the deployments, in their order.
+    pub(crate) profiles: Vec<DeploymentProfile>,
     /// The name as a header value.
     pub(crate) header: HeaderValue,
+}
+
+/// Routes whose deployments serve what the own ones cannot, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fallbacks {
+    /// When all own deployments failed or cannot be asked.
+    pub unavailable: Vec<String>,
+    /// When the prompt is longer than the model can read.
+    pub context_window: Vec<String>,
+    /// When a provider's content policy refused.
+    pub content_policy: Vec<String>,
 }
 
 impl Route {
     /// A route over `deployments`, in order of their priority; equals stay in the order given.
     #[must_use]
     pub fn new(name: String, mut deployments: Vec<Arc<Deployment>>) -> Self {
-        deployments.sort_by_key(|deployment| deployment.priority);
+        deployments.sort_by_key(|deployment| deployment.profile.priority);
         let header = header_value(&name);
-        Self { name, deployments, limits: Limits::default(), header }
+        let profiles = deployments.iter().map(|deployment| deployment.profile.clone()).collect();
+        let (retries, hedging, learned) = Default::default();
+        let engines =
+            deployments.iter().any(|deployment: &Arc<Deployment>| deployment.pool.is_some());
+        let state = RouteState::new(&retries, &hedging, &learned, STICKINESS_MS, engines);
+        Self {
+            name,
+            deployments,
+            limits: Limits::default(),
+            plan: PlanOptions::default(),
+            allows_policy_override: true,
+            sensitivity: Sensitivity::default(),
+            retries,
+            hedging,
+            learned,
+            fallbacks: Fallbacks::default(),
+            state: Arc::new(state),
+            profiles,
+            header,
+        }
+    }
+
+    /// Whether some of its deployments are local engines in a pool.
+    #[must_use]
+    pub fn has_engines(&self) -> bool {
+        self.deployments.iter().any(|deployment| deployment.pool.is_some())
+    }
+
+    /// Names and declared qualities of its deployments, in their order.
+    pub fn priors(&self) -> impl Iterator<Item = (&str, &QualityPriors)> {
+        self.profiles.iter().map(|profile| (&*profile.name, &profile.quality))
     }
 
     /// The same route with limits of its own.
@@ -123,10 +190,16 @@ pub struct DeploymentOptions {
     pub provider: Arc<Provider>,
     /// The provider's name of the model.
     pub model: String,
-    /// Where its data is processed.
-    pub residency: Residency,
-    /// Lower is tried first.
-    pub priority: u32,
+    /// What the router knows of it; its name and provider are put in here.
+    pub profile: DeploymentProfile,
+    /// When it is left alone.
+    pub breaker: BreakerOptions,
+    /// Limits that its provider is known to have.
+    pub rate_limits: KnownRateLimit,
+    /// The pool of local engines that it belongs to.
+    pub pool: Option<Arc<Pool>>,
+    /// The engine whose metrics can be read.
+    pub engine: Option<EngineKind>,
     /// What to do with what the provider cannot do.
     pub unsupported: Unsupported,
     /// How long to wait for it.
@@ -145,8 +218,13 @@ pub struct DeploymentOptions {
 pub struct Deployment {
     pub(crate) provider: Arc<Provider>,
     pub(crate) model: String,
-    pub(crate) residency: Residency,
-    pub(crate) priority: u32,
+    pub(crate) profile: DeploymentProfile,
+    pub(crate) breaker: BreakerOptions,
+    pub(crate) rate_limits: KnownRateLimit,
+    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) engine: Option<EngineKind>,
+    /// What was observed of it.
+    pub(crate) state: Arc<DeploymentState>,
     pub(crate) unsupported: Unsupported,
     pub(crate) timeouts: Timeouts,
     pub(crate) default_max_output_tokens: u64,
@@ -165,7 +243,7 @@ impl fmt::Debug for Deployment {
             .debug_struct("Deployment")
             .field("provider", &self.provider.name())
             .field("model", &self.model)
-            .field("priority", &self.priority)
+            .field("priority", &self.profile.priority)
             .finish_non_exhaustive()
     }
 }
@@ -174,6 +252,13 @@ impl Deployment {
     /// A deployment, measured in `metrics`.
     #[must_use]
     pub fn new(options: DeploymentOptions, metrics: &Metrics) -> Self {
+        let provider = options.provider.name();
+        let profile = DeploymentProfile {
+            name: format!("{provider}/{}", options.model).into(),
+            provider: provider.into(),
+            ..options.profile
+        };
+        let state = DeploymentState::new(&profile, &options.breaker, &options.rate_limits);
         let measured = |operation| {
             metrics.deployment(&DeploymentLabels {
                 gen_ai_operation_name: operation,
@@ -188,8 +273,12 @@ impl Deployment {
             model_header: header_value(&options.model),
             provider: options.provider,
             model: options.model,
-            residency: options.residency,
-            priority: options.priority,
+            profile,
+            breaker: options.breaker,
+            rate_limits: options.rate_limits,
+            pool: options.pool,
+            engine: options.engine,
+            state: Arc::new(state),
             unsupported: options.unsupported,
             timeouts: options.timeouts,
             default_max_output_tokens: options.default_max_output_tokens,
@@ -201,6 +290,58 @@ impl Deployment {
 }
 
 impl Deployment {
+    /// The same deployment with what was observed of it under the configuration before, where that
+    /// still means something.
+    #[must_use]
+    pub fn continuing(self, before: Option<&Self>) -> Self {
+        let same = |before: &&Self| {
+            before.rate_limits == self.rate_limits
+                && before.profile.first_token_ms.to_bits() == self.profile.first_token_ms.to_bits()
+                && before.profile.weight.to_bits() == self.profile.weight.to_bits()
+        };
+        let Some(before) = before.filter(same) else { return self };
+        if before.breaker != self.breaker {
+            before.state.reconfigure(&self.breaker);
+        }
+        Self { state: Arc::clone(&before.state), ..self }
+    }
+
+    /// `provider/model`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.profile.name
+    }
+
+    /// Who serves it.
+    #[must_use]
+    pub fn provider(&self) -> &Arc<Provider> {
+        &self.provider
+    }
+
+    /// How long to wait for it.
+    #[must_use]
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// The pool of local engines that it belongs to.
+    #[must_use]
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
+    }
+
+    /// The engine whose metrics can be read.
+    #[must_use]
+    pub fn engine(&self) -> Option<EngineKind> {
+        self.engine
+    }
+
+    /// What was observed of it.
+    #[must_use]
+    pub fn state(&self) -> &Arc<DeploymentState> {
+        &self.state
+    }
+
     /// The provider's name in the configuration.
     #[must_use]
     pub fn provider_name(&self) -> &str {

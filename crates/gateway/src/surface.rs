@@ -21,6 +21,8 @@ pub(crate) enum Surface {
     Messages,
     /// Anthropic `POST /v1/messages/count_tokens`
     CountTokens,
+    /// `POST /v1/feedback`: what somebody says of an answer
+    Feedback,
     /// A path at which there is no API; what asks for it is refused, and counted as this
     Unknown,
 }
@@ -44,6 +46,7 @@ impl Surface {
             Self::Models => "models",
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
+            Self::Feedback => "feedback",
             Self::Unknown => "unknown",
         }
     }
@@ -57,7 +60,7 @@ impl Surface {
             Self::Embeddings => Operation::Embeddings,
             Self::Moderations => Operation::Moderations,
             Self::CountTokens => Operation::CountTokens,
-            Self::Models | Self::Unknown => Operation::Models,
+            Self::Models | Self::Feedback | Self::Unknown => Operation::Models,
         }
     }
 
@@ -92,6 +95,7 @@ impl Surface {
             "messages" => Self::Messages,
             "messages/count_tokens" => Self::CountTokens,
             "models" => Self::Models,
+            "feedback" => Self::Feedback,
             other => {
                 let id = other.strip_prefix("models/").filter(|id| !id.is_empty())?;
                 return Some((Self::Models, Some(id)));
@@ -116,7 +120,7 @@ pub(crate) fn asked<'a>(method: &Method, path: &'a str) -> Result<Asked<'a>, Api
             ErrorKind::NotFound,
             format!(
                 "there is no {method} {}; the API is under /v1 (chat/completions, responses, \
-                 completions, embeddings, moderations, models, messages, messages/count_tokens)",
+                 completions, embeddings, moderations, models, messages, messages/count_tokens, feedback)",
                 path.chars().take(200).collect::<String>()
             ),
         )

@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::reply::ReplyBody;
 use crate::server::IdleGuard;
 use crate::surface::{self, Surface, Vendor};
-use crate::{codec, models, pipeline, websocket};
+use crate::{codec, feedback, models, pipeline, websocket};
 
 /// What one thread needs to serve requests: the shared gateway and its own connections to
 /// providers.
@@ -139,6 +139,11 @@ impl Worker {
             Surface::Models => {
                 let exchange = self.begin(Surface::Models, &request, request_id, peer);
                 models::answer(exchange, request.headers(), asked.model).await
+            }
+            Surface::Feedback => {
+                let exchange = self.begin(Surface::Feedback, &request, request_id, peer);
+                let (parts, body) = request.into_parts();
+                feedback::answer(exchange, &parts.headers, body).await
             }
             Surface::Responses if request.method() == http::Method::GET => {
                 let exchange = self.begin(Surface::Responses, &request, request_id, peer);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chat::Residency;
 use config::{Api, Config, ProviderKind, YandexApi};
 use gateway::server::{ConnectionLimits, ServerOptions, TlsFiles};
 use gateway::{
@@ -20,6 +19,8 @@ use providers::{
 };
 use telemetry::Metrics;
 
+use crate::routing;
+
 /// Why a configuration without a fault still cannot run: a file that changed in between, say.
 pub(crate) type ComposeError = String;
 
@@ -32,6 +33,7 @@ pub(crate) fn snapshot(
     config: &Config,
     metrics: &Metrics,
     running: &mut RunningProviders,
+    before: Option<&Snapshot>,
 ) -> Result<Snapshot, ComposeError> {
     let mut next = RunningProviders::new();
     for (name, wanted) in &config.providers {
@@ -47,10 +49,12 @@ pub(crate) fn snapshot(
     }
     let catalogue = PriceCatalogue::shipped(&config.limits.exchange_rates)
         .map_err(|error| format!("limits.exchange_rates: {error}"))?;
+    let pools = routing::pools(config, before);
     let routes = config.models.iter().map(|model| {
         let deployments = model.deployments.iter().filter_map(|deployment| {
             let (settings, provider) = next.get(&deployment.provider)?;
-            let mut options = deployment_options(deployment, settings, provider);
+            let mut options = deployment_options(config, deployment, settings, provider);
+            options.pool = deployment.pool.as_ref().and_then(|pool| pools.get(pool).cloned());
             options.prices = config::resolve_price(&catalogue, config, deployment).ok();
             if options.prices.is_none() {
                 tracing::warn!(
@@ -60,9 +64,12 @@ pub(crate) fn snapshot(
                     "the price is not known; requests cost nothing"
                 );
             }
-            Some(Arc::new(Deployment::new(options, metrics)))
+            let deployment = Deployment::new(options, metrics);
+            let observed = routing::observed_before(before, &deployment);
+            Some(Arc::new(deployment.continuing(observed.as_deref())))
         });
         let route = Route::new(model.name.clone(), deployments.collect()).limited(model.limits);
+        let route = routing::route(config, model, route, before);
         (model.name.clone(), Arc::new(route))
     });
     let snapshot = Snapshot {
@@ -84,6 +91,7 @@ fn reads_files(provider: &config::Provider) -> bool {
 }
 
 fn deployment_options(
+    config: &Config,
     deployment: &config::Deployment,
     settings: &config::Provider,
     provider: &Arc<Provider>,
@@ -91,12 +99,11 @@ fn deployment_options(
     DeploymentOptions {
         provider: Arc::clone(provider),
         model: deployment.model.clone(),
-        residency: match settings.resolved_residency() {
-            config::Residency::Global => Residency::Global,
-            config::Residency::Russia => Residency::Russia,
-            config::Residency::OnPremise => Residency::OnPremise,
-        },
-        priority: deployment.priority,
+        profile: routing::profile(config, deployment, settings),
+        breaker: config.routing.breaker.clone(),
+        rate_limits: deployment.rate_limits,
+        pool: None,
+        engine: settings.kind.engine(),
         unsupported: match deployment.unsupported.unwrap_or(settings.unsupported) {
             config::Unsupported::Strict => dialects::Unsupported::Strict,
             config::Unsupported::Drop => dialects::Unsupported::Drop,

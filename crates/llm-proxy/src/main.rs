@@ -5,6 +5,7 @@ mod commands;
 mod compose;
 mod oidc;
 mod process;
+mod routing;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

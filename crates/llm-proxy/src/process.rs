@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::accounting;
 use crate::compose::{self, RunningProviders};
 use crate::oidc;
+use crate::routing;
 
 /// How often files are looked at for changes.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,7 +38,7 @@ impl Process {
     pub(crate) async fn start(loaded: Loaded, file: PathBuf) -> Result<Self, String> {
         let metrics = Arc::new(Metrics::new());
         let mut providers = RunningProviders::new();
-        let mut snapshot = compose::snapshot(&loaded.config, &metrics, &mut providers)?;
+        let mut snapshot = compose::snapshot(&loaded.config, &metrics, &mut providers, None)?;
         snapshot.issuers = oidc::issuers(&loaded.config, None)?;
         let tls = compose::tls_files(&loaded.config)
             .map(TlsIdentity::open)
@@ -61,6 +62,7 @@ impl Process {
         tokio::spawn(gateway::serve_operations(operations, Arc::clone(&gateway)));
         let seen = Fingerprint::of(&loaded.files);
         let gateway_again = Arc::clone(&gateway);
+        routing::reconfigure(&gateway, &loaded.config);
         let accounting = accounting::start(stores, &loaded.config, &gateway).await?;
         let admin = accounting.admin;
         let reload = Reload { file, loaded, seen, providers, metrics, gateway: gateway_again };
@@ -188,12 +190,15 @@ impl Reload {
             return Err(format!("{} can change only with a restart", fixed.join(", ")));
         }
         let mut providers = self.providers.clone();
-        let mut snapshot = compose::snapshot(&loaded.config, &self.metrics, &mut providers)?;
-        let issuers = self.gateway.snapshot().issuers.clone();
+        let before = self.gateway.snapshot();
+        let mut snapshot =
+            compose::snapshot(&loaded.config, &self.metrics, &mut providers, Some(&before))?;
+        let issuers = before.issuers.clone();
         snapshot.issuers = oidc::issuers(&loaded.config, issuers.as_ref())?;
         telemetry::set_log_level(&loaded.config.telemetry.log_level)
             .map_err(|error| format!("telemetry.log_level: {error}"))?;
         self.gateway.publish(snapshot);
+        routing::reconfigure(&self.gateway, &loaded.config);
         self.providers = providers;
         self.seen = self.seen.widened(&loaded.files);
         self.loaded = loaded;

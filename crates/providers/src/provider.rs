@@ -238,6 +238,45 @@ impl Provider {
         warming.await.map_err(|error| self.unreachable(&error))
     }
 
+    /// Asks for the list of models, which costs no tokens. Whether the provider is there: it answered,
+    /// and not with a fault of its own.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub async fn probe(&self, http: &HttpClient, timeouts: &Timeouts) -> Result<bool, ApiError> {
+        let path =
+            path_of(&*self.kind, &self.base_path, Operation::Models, "").map_err(internal)?;
+        let answer = self.get(http, path, timeouts).await?;
+        Ok(!answer.status.is_server_error())
+    }
+
+    /// What a local engine says of itself at `/metrics`, beside the version of its API, in the text
+    /// format of Prometheus.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub async fn engine_metrics(
+        &self,
+        http: &HttpClient,
+        timeouts: &Timeouts,
+    ) -> Result<Answer, ApiError> {
+        let base = self.base_path.strip_suffix("/v1").unwrap_or(&self.base_path);
+        let path = join(base, "/metrics").map_err(internal)?;
+        self.get(http, path, timeouts).await
+    }
+
+    async fn get(
+        &self,
+        http: &HttpClient,
+        path: PathAndQuery,
+        timeouts: &Timeouts,
+    ) -> Result<Answer, ApiError> {
+        let headers = self.headers.clone();
+        let body = Segments::new(Vec::new());
+        let outgoing = Outgoing { method: Method::GET, path, headers, body };
+        self.exchange(http, outgoing, timeouts).await
+    }
+
     /// Sends a body of the kind `content_type` to `path` below the base address.
     pub(crate) async fn post(
         &self,

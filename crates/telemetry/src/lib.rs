@@ -4,6 +4,7 @@
 mod accounting;
 mod logs;
 mod metrics;
+mod routing;
 
 pub use accounting::AccountingMetrics;
 pub use logs::{LogFormat, LogInitError, init_logs, set_log_level};
@@ -11,3 +12,4 @@ pub use metrics::{
     AttemptLabels, AttemptOutcome, DeploymentLabels, DeploymentMetrics, Metrics, RequestLabels,
     Stage,
 };
+pub use routing::RoutingMetrics;

@@ -1,4 +1,5 @@
 use crate::accounting::AccountingMetrics;
+use crate::routing::RoutingMetrics;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -145,6 +146,8 @@ pub struct Metrics {
     pub panics: Counter<u64, AtomicU64>,
     /// Limits, budgets and the ledger.
     pub accounting: AccountingMetrics,
+    /// Health of deployments, hedges, pools.
+    pub routing: RoutingMetrics,
 }
 
 /// What is measured of one deployment; looked up once, when the configuration is taken.
@@ -238,8 +241,10 @@ impl Metrics {
         let panics = Counter::default();
         registry.register("llm_proxy_panics", "Panics caught, each a defect", panics.clone());
         let accounting = AccountingMetrics::new(&mut registry);
+        let routing = RoutingMetrics::new(&mut registry);
         Self {
             accounting,
+            routing,
             registry,
             requests,
             attempts,

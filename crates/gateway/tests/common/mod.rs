@@ -15,6 +15,9 @@ use http::HeaderMap;
 use identity::{KeyDigest, KeyRing, Policy, Role, StaticKey};
 use providers::kind::{Kind, OpenAiApis, OpenAiCompatible};
 use providers::{Credentials, OriginOptions, Provider, ProviderSpec, Timeouts};
+use routing::{
+    BreakerOptions, Capabilities, DeploymentProfile, KnownRateLimit, QualityPriors, Sensitivity,
+};
 use telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,8 +69,11 @@ impl Gate {
         let options = DeploymentOptions {
             provider: Arc::new(provider.unwrap()),
             model: "far".to_owned(),
-            residency: Residency::Global,
-            priority: 1,
+            profile: profile(1),
+            breaker: BreakerOptions::default(),
+            rate_limits: KnownRateLimit::default(),
+            pool: None,
+            engine: None,
             unsupported,
             timeouts: Timeouts::default(),
             default_max_output_tokens: 100,
@@ -249,5 +255,22 @@ async fn read_request(socket: &mut TcpStream) -> Option<String> {
             return None;
         }
         read.extend_from_slice(&buffer[..count]);
+    }
+}
+
+/// What the router knows of a deployment that the tests do not say more of.
+pub fn profile(priority: u32) -> DeploymentProfile {
+    DeploymentProfile {
+        name: Box::default(),
+        provider: Box::default(),
+        priority,
+        weight: 1.0,
+        residency: Residency::Global,
+        sensitivity: Sensitivity::Internal,
+        capabilities: Capabilities::ALL,
+        context_tokens: None,
+        quality: QualityPriors::uniform(0.7),
+        first_token_ms: 1_000.0,
+        token_ms: 20.0,
     }
 }

@@ -23,6 +23,8 @@ use tokio::sync::{Notify, mpsc};
 
 use directory_sync::DirectorySync;
 
+use crate::routing;
+
 pub(crate) use admin_server::AdminAddress;
 
 /// Bytes of a part of the journal. Half of one is the room that all running requests together may
@@ -118,9 +120,11 @@ pub(crate) async fn start(
         tokio::spawn(sync.run(Arc::clone(gateway), Arc::clone(&changed))),
         tokio::spawn(alerts::run(alerts)),
     ];
-    if let Some(task) = replicas::start(config, gateway).await? {
-        tasks.push(task);
+    let shared = replicas::connect(config).await?;
+    if let Some(shared) = &shared {
+        tasks.push(replicas::start(Arc::clone(shared), gateway));
     }
+    tasks.extend(routing::start(config, gateway, &database, shared.as_ref()).await?);
     let admin = admin_server::start(config, gateway, &database, changed).await?;
     let admin = admin.map(|(address, task)| {
         tasks.push(task);
@@ -144,6 +148,7 @@ impl Running {
             }
             Err(_) => tracing::warn!("usage stays in the journal until the next start"),
         }
+        routing::flush(&self.gateway, &self.database).await;
         directory_sync::flush_key_use(&self.gateway, &self.database).await;
         self.database.close().await;
     }

@@ -18,17 +18,22 @@ const ISOLATED_AFTER: Duration = Duration::from_secs(1);
 /// Exchanges between two of which limits are exchanged that nobody used here.
 const IDLE_EVERY: u32 = 10;
 
-/// Starts exchanging, if there is a Redis.
-pub(super) async fn start(
-    config: &Config,
-    gateway: &Arc<Gateway>,
-) -> Result<Option<tokio::task::JoinHandle<()>>, String> {
+/// What replicas share, if there is a Redis.
+pub(super) async fn connect(config: &Config) -> Result<Option<Arc<SharedState>>, String> {
     let Some(url) = &config.storage.redis else { return Ok(None) };
     let mut options = RedisOptions::new("default");
     options.ca_file.clone_from(&config.storage.redis_ca_bundle);
-    let shared = SharedState::connect(url.expose(), options)
-        .await
-        .map_err(|error| format!("storage.redis: {error}"))?;
+    let connected = SharedState::connect(url.expose(), options).await;
+    connected
+        .map(|shared| Some(Arc::new(shared)))
+        .map_err(|error| format!("storage.redis: {error}"))
+}
+
+/// Starts exchanging.
+pub(super) fn start(
+    shared: Arc<SharedState>,
+    gateway: &Arc<Gateway>,
+) -> tokio::task::JoinHandle<()> {
     let exchange = Exchange {
         shared,
         gateway: Arc::clone(gateway),
@@ -37,11 +42,11 @@ pub(super) async fn start(
         isolated: false,
         count: 0,
     };
-    Ok(Some(tokio::spawn(exchange.run())))
+    tokio::spawn(exchange.run())
 }
 
 struct Exchange {
-    shared: SharedState,
+    shared: Arc<SharedState>,
     gateway: Arc<Gateway>,
     /// What this replica holds of each budget, nano-roubles.
     leased: HashMap<String, i64>,

@@ -18,4 +18,6 @@ pub use coalesce::{
 pub use engine::{EngineKind, EngineLoad, EngineMetricsError, EngineOptions, EngineState};
 pub use job::{AdmissionOptions, Enqueued, Job, Next, PriorityClass, RefusalReason, Ticket};
 pub use predictor::{OutputFeatures, OutputPredictor, PredictorOptions};
-pub use prefix::{PrefixChoice, PrefixHashes, PrefixIndex, PrefixOptions, PrefixReason};
+pub use prefix::{
+    MAX_ENGINES, PrefixChoice, PrefixHashes, PrefixIndex, PrefixOptions, PrefixReason,
+};

@@ -8,7 +8,7 @@ const BLOCK: usize = 1024;
 /// Blocks of a prompt that are compared at most.
 const MAX_BLOCKS: usize = 64;
 /// Engines of a pool that can be told apart; further ones get requests by load alone.
-const MAX_ENGINES: usize = 64;
+pub const MAX_ENGINES: usize = 64;
 /// Entries among which a hash may stand.
 const WAYS: usize = 8;
 
