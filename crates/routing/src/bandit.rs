@@ -68,11 +68,11 @@ impl Default for LearnedOptions {
             cost_weight: 0.3,
             latency_weight: 0.1,
             exploration: 0.02,
-            warm_up: 0.1,
+            warm_up: 0.2,
             discount: 0.998,
             floor_margin: 0.03,
             min_outcomes: 30,
-            prior_outcomes: 10.0,
+            prior_outcomes: 6.0,
             shadow: false,
         }
     }
@@ -125,6 +125,8 @@ struct Arm {
     place: Option<usize>,
     prior: [f32; TaskClass::COUNT],
     model: Ridge,
+    /// Outcomes since the best single deployment last changed, or ever: what warm-up goes by.
+    fresh: u64,
     /// By how much its answers of late were better than expected.
     surprise: f64,
     /// Quality of the mean request of late, all requests counted: what makes it the best single.
@@ -143,15 +145,19 @@ impl Arm {
         (prior + self.model.predict(x)).clamp(0.0, 1.0)
     }
 
-    fn learn(&mut self, x: &Context, class: TaskClass, quality: f64, discount: f64) {
+    /// Whether it turned out to have changed.
+    fn learn(&mut self, x: &Context, class: TaskClass, quality: f64, discount: f64) -> bool {
         self.surprise += (quality - f64::from(self.expected(x, class)) - self.surprise) * SURPRISE;
-        if self.surprise.abs() > CHANGED {
+        let changed = self.surprise.abs() > CHANGED;
+        if changed {
             self.model.forget(0.1);
             self.surprise = 0.0;
         }
+        self.fresh = self.fresh.saturating_add(1);
         discounted(&mut self.quality, quality, discount);
         let prior = self.prior.get(class.index()).copied().unwrap_or(0.5);
         self.model.learn(x, quality - f64::from(prior), discount);
+        changed
     }
 }
 
@@ -162,7 +168,7 @@ const KEPT_ARMS: usize = 256;
 const NOISE: f64 = 0.45;
 
 /// Standard deviations of a difference in quality that are reckoned as lost.
-const CAUTION: f64 = 0.25;
+const CAUTION: f64 = 0.35;
 
 /// Weight of the last answer in the mean of surprises: about the last 65 count.
 const SURPRISE: f64 = 0.03;
@@ -171,15 +177,25 @@ const SURPRISE: f64 = 0.03;
 /// the mean of that many answers that are right or wrong.
 const CHANGED: f64 = 0.225;
 
+/// Standard deviations by which a deployment must lead the best single one to take its place.
+const LEAD: f64 = 1.0;
+
 /// Requests that the account of losses begins with, none of them lost: room to begin to learn.
 const FIRST_ROOM: f64 = 50.0;
 
 /// Share of the margin at which the price neither rises nor falls. The rest is for errors of the
 /// regression, so that the floor itself seldom has to hold.
-const TARGET: f64 = 0.8;
+const TARGET: f64 = 0.85;
+
+/// Share of the margin that exploration leaves untouched: early on, what it loses is known too low.
+const KEPT_FROM_EXPLORATION: f64 = 0.33;
+
+/// How much longer the account of losses remembers than the regressions: the power of the discount.
+/// It has to, because answers that are right or wrong say little of a few hundredths each.
+const MEMORY: f64 = 0.25;
 
 /// How fast the price moves: its logarithm, per request.
-const STEP: f64 = 0.02;
+const STEP: f64 = 0.006;
 
 /// The policy's state: what it learned, and its account of losses.
 #[derive(Debug, Clone)]
@@ -188,6 +204,8 @@ pub struct LearnedPolicy {
     arms: Vec<Arm>,
     /// Places of the configuration's deployments in `arms`.
     order: Vec<usize>,
+    /// The best single deployment's place in `arms`.
+    best: Option<usize>,
     /// The mean request of late.
     mean: Context,
     /// Discounted tokens of prompts.
@@ -212,6 +230,7 @@ impl LearnedPolicy {
             options,
             arms: Vec::new(),
             order: Vec::new(),
+            best: None,
             mean: [0.0; DIMENSIONS],
             tokens: 0.0,
             requests: 0.0,
@@ -242,6 +261,7 @@ impl LearnedPolicy {
                     place: None,
                     prior: [0.5; TaskClass::COUNT],
                     model: Ridge::new(self.options.prior_outcomes.max(0.1)),
+                    fresh: 0,
                     surprise: 0.0,
                     standing: 0.5,
                     quality: (0.0, 0.0),
@@ -266,6 +286,7 @@ impl LearnedPolicy {
 
     fn forget_the_absent(&mut self) {
         self.arms.retain(|arm| arm.place.is_some());
+        self.best = None;
         let mut order: Vec<(usize, usize)> = Vec::with_capacity(self.arms.len());
         for (at, arm) in self.arms.iter().enumerate() {
             order.extend(arm.place.map(|place| (place, at)));
@@ -302,11 +323,15 @@ impl LearnedPolicy {
         )
     }
 
+    /// The best single deployment of those allowed, and its standing.
     fn best_standing(&self, allowed: impl Fn(usize) -> bool) -> Option<(usize, f32)> {
         let mut best: Option<(usize, f32)> = None;
         for (place, at) in self.order.iter().enumerate() {
-            let Some(arm) = self.arms.get(*at) else { continue };
-            if allowed(place) && best.is_none_or(|(_, standing)| arm.standing > standing) {
+            let Some(arm) = self.arms.get(*at).filter(|_| allowed(place)) else { continue };
+            if self.best == Some(*at) {
+                return Some((place, arm.standing));
+            }
+            if best.is_none_or(|(_, standing)| arm.standing > standing) {
                 best = Some((place, arm.standing));
             }
         }
@@ -376,7 +401,7 @@ impl LearnedPolicy {
             *slot = score as f32;
             candidates += 1;
             let tried = arm.model.count >= self.options.min_outcomes;
-            untried += u32::from(!tried);
+            untried += u32::from(arm.fresh < self.options.min_outcomes);
             // On a tie, the best single deployment.
             if (tried || place == best)
                 && (score > top_score || (score >= top_score && place == best))
@@ -393,7 +418,9 @@ impl LearnedPolicy {
             best
         };
         result.greedy = Some(greedy);
-        self.draw(&mut result, greedy, candidates, untried, explore && room > 0.0, &may, rng);
+        let margin = self.options.floor_margin * f64::from(best_standing) * self.governed;
+        let explore = explore && room > margin * KEPT_FROM_EXPLORATION;
+        self.draw(&mut result, greedy, candidates, untried, explore, &may, rng);
         result
     }
 
@@ -461,7 +488,7 @@ impl LearnedPolicy {
         let slots = result.propensities.iter_mut().zip(&self.order);
         for (place, (propensity, at)) in slots.enumerate() {
             let Some(arm) = self.arms.get(*at).filter(|_| may(place)) else { continue };
-            let fresh = arm.model.count < self.options.min_outcomes;
+            let fresh = arm.fresh < self.options.min_outcomes;
             let share = each + if fresh { each_new } else { 0.0 };
             *propensity = (share + if place == greedy { 1.0 - all - new } else { 0.0 }) as f32;
             if drawn.is_none() {
@@ -493,6 +520,7 @@ impl LearnedPolicy {
         if outcome.governed {
             self.account(at, &x, class, quality, discount);
         }
+        let mut changed = false;
         if let Some(arm) = self.arms.get_mut(at) {
             if outcome.cost.is_finite() && outcome.cost >= 0.0 {
                 arm.cost = (arm.cost.0 * discount + tokens, arm.cost.1 * discount + outcome.cost);
@@ -501,9 +529,10 @@ impl LearnedPolicy {
                 discounted(&mut arm.first_token, wait.max(0.0), discount);
             }
             if let Some(quality) = quality {
-                arm.learn(&x, class, quality, discount);
+                changed = arm.learn(&x, class, quality, discount);
             }
         }
+        self.look_again(at, changed);
         self.stand();
     }
 
@@ -512,9 +541,20 @@ impl LearnedPolicy {
         let Some(at) = self.position(deployment) else { return };
         let (discount, class) = (self.options.discount.clamp(0.5, 1.0), features.class);
         if let Some(arm) = self.arms.get_mut(at).filter(|_| quality.is_finite()) {
-            arm.learn(&context(features), class, quality.clamp(0.0, 1.0), discount);
+            let changed = arm.learn(&context(features), class, quality.clamp(0.0, 1.0), discount);
+            self.look_again(at, changed);
         }
         self.stand();
+    }
+
+    /// When the best single deployment changed, the others are tried anew: who was second may have
+    /// had too few requests to be known.
+    fn look_again(&mut self, at: usize, changed: bool) {
+        if changed && self.best == Some(at) {
+            self.arms.iter_mut().for_each(|arm| arm.fresh = 0);
+            // What was lost against a measure that no longer holds says nothing of the next.
+            (self.governed, self.lost, self.expected_loss) = (FIRST_ROOM, 0.0, 0.0);
+        }
     }
 
     /// Enters what a request lost against the best single deployment, and moves the price.
@@ -533,6 +573,7 @@ impl LearnedPolicy {
         let own = self.order.get(best) == Some(&at);
         let expected = if own { 0.0 } else { of_best - of_arm + doubt(arm, best_arm, x) };
         let seen = if own { 0.0 } else { of_best - quality.unwrap_or(of_arm) };
+        let discount = discount.powf(MEMORY);
         self.governed = self.governed * discount + 1.0;
         self.expected_loss = self.expected_loss * discount + expected;
         self.lost = self.lost * discount + seen;
@@ -543,7 +584,8 @@ impl LearnedPolicy {
         self.price = (self.price + STEP * pull.clamp(-1.0, 1.0)).clamp(1e-3f64.ln(), 0.0);
     }
 
-    /// Computes what each deployment would have made of the requests of late.
+    /// Computes what each deployment would have made of the requests of late, and which is the best
+    /// single one.
     fn stand(&mut self) {
         let shares = self.mean.iter().skip(DIMENSIONS - PromptFeatures::TOPICS - TaskClass::COUNT);
         let mut classes = [0.0f32; TaskClass::COUNT];
@@ -560,13 +602,35 @@ impl LearnedPolicy {
             };
             arm.standing = (prior + arm.model.predict(&self.mean)).clamp(0.0, 1.0);
         }
+        let mut highest: Option<(usize, &Arm)> = None;
+        for at in &self.order {
+            let Some(arm) = self.arms.get(*at) else { continue };
+            if highest.is_none_or(|(_, highest)| arm.standing > highest.standing) {
+                highest = Some((*at, arm));
+            }
+        }
+        let present = self.best.and_then(|at| self.arms.get(at)).filter(|arm| arm.place.is_some());
+        let Some((at, arm)) = highest else { return };
+        // A few lucky answers do not make another the measure of all.
+        let stays = present.is_some_and(|present| {
+            let lead = f64::from(arm.standing - present.standing);
+            self.requests > 0.0 && lead <= LEAD * deviation(arm, present, &self.mean)
+        });
+        if !stays {
+            self.best = Some(at);
+        }
     }
+}
+
+/// Standard deviation of the difference between two deployments' expected quality.
+fn deviation(one: &Arm, other: &Arm, x: &Context) -> f64 {
+    one.model.deviation(x, NOISE).hypot(other.model.deviation(x, NOISE))
 }
 
 /// What is uncertain of the difference between two deployments' quality, as a loss to reckon with:
 /// who picks the requests on which a difference looks small picks its errors too.
 fn doubt(one: &Arm, other: &Arm, x: &Context) -> f64 {
-    CAUTION * one.model.deviation(x, NOISE).hypot(other.model.deviation(x, NOISE))
+    CAUTION * deviation(one, other, x)
 }
 
 fn discounted((count, sum): &mut (f64, f64), value: f64, discount: f64) {

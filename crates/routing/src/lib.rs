@@ -20,6 +20,7 @@ mod patterns;
 mod plan;
 mod policy;
 mod quality;
+pub mod replay;
 mod request;
 mod retry;
 mod ridge;

@@ -17,7 +17,7 @@ pub(crate) fn context(features: &PromptFeatures) -> Context {
         1.0,
         sound(features.complexity, 0.0, 1.0) - 0.3,
         // Centred at 150 tokens: what is left of the constant is then the mean of ordinary requests.
-        (sound(features.log_tokens, 0.0, 16.0) - 5.0) / 2.0,
+        (sound(features.log_tokens, 0.0, 16.0) - 5.0) * 0.75,
         sound(features.cyrillic, 0.0, 1.0),
         sound(features.code, 0.0, 1.0),
         sound(features.mathematics, 0.0, 1.0),
