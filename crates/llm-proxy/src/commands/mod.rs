@@ -5,6 +5,7 @@ mod demo;
 mod one_rouble;
 mod remote;
 mod report;
+mod route;
 mod serve;
 
 use std::io::Write;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 use remote::{Action, PriceAction, Remote};
 use report::Report;
+use route::Route;
 
 /// Where the configuration is looked for when no file is named.
 const DEFAULT_CONFIG: &str = "llm-proxy.yaml";
@@ -138,6 +140,12 @@ enum Command {
         #[command(subcommand)]
         report: Report,
     },
+    /// Ask what routing would have done
+    #[command(after_help = "Example: llm-proxy route replay outcomes.jsonl --policy learned")]
+    Route {
+        #[command(subcommand)]
+        route: Route,
+    },
     /// The JSON Schema of the configuration
     #[command(after_help = "Example: llm-proxy schema > llm-proxy.schema.json")]
     Schema,
@@ -165,6 +173,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Budgets { remote, action }) => remote.run("budgets", action),
         Some(Command::Prices { remote, action }) => remote.prices(&action),
         Some(Command::Report { remote, report }) => report.run(&remote),
+        Some(Command::Route { route }) => route.run(),
         Some(Command::Schema) => {
             print(&config::schema_json());
             Ok(())
