@@ -1,2 +1,4 @@
 //! A seeded world of discrete events in which the policies of `routing` are compared: the code that
 //! serves requests, run on a clock of its own.
+
+pub mod pool;

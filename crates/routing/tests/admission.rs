@@ -250,8 +250,8 @@ fn short_answers_go_first_and_age_decides_in_the_end() {
     let running = start(queue.enqueue(0, JOB));
     let long = wait(queue.enqueue(0, Job { predicted_tokens: 500, ..JOB }));
     let short = wait(queue.enqueue(100, Job { predicted_tokens: 10, ..JOB }));
-    // 60 ms for each of 490 tokens: from then on the long one is older.
-    let late = wait(queue.enqueue(29_401, Job { predicted_tokens: 10, ..JOB }));
+    // 100 ms for each of 490 tokens: from then on the long one is older.
+    let late = wait(queue.enqueue(49_001, Job { predicted_tokens: 10, ..JOB }));
     assert_eq!(drain(&mut queue, running, 100), [short, long, late]);
 }
 
@@ -269,8 +269,8 @@ fn nobody_is_put_back_further_than_the_limit() {
         .collect();
     let order = drain(&mut queue, running, 100);
     let place = order.iter().position(|ticket| *ticket == endless);
-    // Those of the first 940 ms, as a short one is put back by 60 ms itself.
-    assert_eq!(place, Some(10), "{order:?} {shorts:?}");
+    // Those of the first 900 ms, as a short one is put back by 100 ms itself.
+    assert_eq!(place, Some(9), "{order:?} {shorts:?}");
 }
 
 #[test]

@@ -84,11 +84,11 @@ pub struct AdmissionOptions {
     #[schemars(range(min = 0, max = 1))]
     pub batch_share: f64,
     /// By how many milliseconds a request is put back for each token that its answer is expected to
-    /// have: 0 serves in the order of arrival, much serves short answers first. Default 60.
+    /// have: 0 serves in the order of arrival, much serves short answers first. Default 100.
     #[schemars(range(min = 0))]
     pub ageing_ms_per_token: f64,
     /// Most milliseconds that a request is put back: one that came this much later is never served
-    /// before it, of the same tenant and class. Default 60,000.
+    /// before it, of the same tenant and class. Default 120,000.
     pub ageing_limit_ms: u64,
     /// Milliseconds that an engine needs for each token of an answer, until it was measured.
     /// Default 20.
@@ -109,8 +109,8 @@ impl Default for AdmissionOptions {
             max_wait_ms: 120_000,
             normal_share: 0.2,
             batch_share: 0.05,
-            ageing_ms_per_token: 60.0,
-            ageing_limit_ms: 60_000,
+            ageing_ms_per_token: 100.0,
+            ageing_limit_ms: 120_000,
             token_ms: 20.0,
             prompt_token_cost: 0.05,
         }
@@ -128,7 +128,8 @@ pub struct Job {
     pub weight: f64,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens the answer will probably have (the median): decides the order.
+    /// Tokens that the answer is expected to have (the mean): decides the order, and what the tenant is
+    /// charged until the true number is known.
     pub predicted_tokens: u64,
     /// Tokens to keep free for the answer (a high quantile): counts against
     /// [`AdmissionOptions::max_tokens`].

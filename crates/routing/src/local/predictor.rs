@@ -122,9 +122,34 @@ impl OutputPredictor {
     }
 
     /// The number of tokens that an answer does not pass with probability `quantile` (0 to 1; 0.5
-    /// for an order, 0.9 for a reservation). At most 2^18.
+    /// for a typical one, 0.9 for a reservation). At most 2^18.
     #[must_use]
     pub fn predict(&self, features: &OutputFeatures, quantile: f32) -> u64 {
+        let quantile = if quantile.is_finite() { quantile.clamp(0.0, 1.0) } else { 0.5 };
+        let mut below = 0.0;
+        for (at, share) in self.shares(features).iter().enumerate() {
+            if below + share >= quantile && *share > 0.0 {
+                let into = ((quantile - below) / share).clamp(0.0, 1.0);
+                return tokens(at as f32 + into);
+            }
+            below += share;
+        }
+        tokens(BUCKETS as f32)
+    }
+
+    /// The mean number of tokens: what to order jobs by, as serving the least expected work first
+    /// makes the mean wait shortest, also where short and long answers are mixed and a median would
+    /// be either.
+    #[must_use]
+    pub fn expected(&self, features: &OutputFeatures) -> u64 {
+        let shares = self.shares(features);
+        let sum: f32 = shares.iter().sum();
+        let tokens_of = |(at, share): (usize, &f32)| share * tokens(at as f32 + 0.5) as f32;
+        (shares.iter().enumerate().map(tokens_of).sum::<f32>() / sum).round() as u64
+    }
+
+    /// The distribution over buckets.
+    fn shares(&self, features: &OutputFeatures) -> [f32; BUCKETS] {
         let mut shares = self.prior;
         for key in keys(features) {
             let set = self.set(key);
@@ -138,16 +163,7 @@ impl OutputPredictor {
                 *share = (count + self.back_off * *share) / (seen + self.back_off);
             }
         }
-        let quantile = if quantile.is_finite() { quantile.clamp(0.0, 1.0) } else { 0.5 };
-        let mut below = 0.0;
-        for (at, share) in shares.iter().enumerate() {
-            if below + share >= quantile && *share > 0.0 {
-                let into = ((quantile - below) / share).clamp(0.0, 1.0);
-                return tokens(at as f32 + into);
-            }
-            below += share;
-        }
-        tokens(BUCKETS as f32)
+        shares
     }
 
     fn set(&self, key: u64) -> usize {
@@ -229,6 +245,15 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_of_short_and_long_answers_is_between_them() {
+        let answers: Vec<_> =
+            (0..400).flat_map(|_| [(CHAT, 50), (CHAT, 50), (CHAT, 3000)]).collect();
+        let predictor = seen(&answers);
+        assert!(predictor.predict(&CHAT, 0.5) < 70);
+        assert_near(predictor.expected(&CHAT), 1033);
+    }
+
+    #[test]
     fn each_feature_has_lengths_of_its_own() {
         let others = [
             OutputFeatures { route: 8, ..CHAT },
@@ -287,5 +312,6 @@ mod tests {
         assert!(predictor.predict(&odd, f32::NAN) <= 1 << 18);
         predictor.observe(&odd, u64::MAX);
         assert!(predictor.predict(&odd, 2.0) <= 1 << 18);
+        assert!(predictor.expected(&odd) <= 1 << 18);
     }
 }

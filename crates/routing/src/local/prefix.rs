@@ -89,7 +89,7 @@ pub struct PrefixOptions {
     #[schemars(range(min = 1))]
     pub load_bound: f32,
     /// Requests above the mean that an engine may always have, so that a nearly idle pool does not
-    /// spread what belongs together. Default 2.
+    /// spread what belongs together. Default 4.
     #[schemars(range(min = 0))]
     pub load_slack: f32,
     /// Blocks of 1 KiB that are remembered for the whole pool, at 24 bytes each. Default 262,144.
@@ -104,7 +104,7 @@ impl Default for PrefixOptions {
         Self {
             enabled: true,
             load_bound: 1.25,
-            load_slack: 2.0,
+            load_slack: 4.0,
             blocks: 262_144,
             max_age_seconds: 600,
         }
@@ -365,7 +365,7 @@ mod tests {
     fn a_busy_engine_is_passed_over_for_the_next_longest_and_then_for_any() {
         let prompt = text(1, 10);
         let hashes = PrefixHashes::of(&prompt, 7);
-        let mut index = small(PrefixOptions::default());
+        let mut index = small(PrefixOptions { load_slack: 2.0, ..PrefixOptions::default() });
         index.note(1, &PrefixHashes::of(&prompt[..4096], 7), 0);
         index.note(2, &hashes, 0);
         // The mean with the request is 10.25: up to 12.8 is allowed.
