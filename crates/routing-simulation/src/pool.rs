@@ -2,6 +2,7 @@
 //! first served, and prompts sent to where their beginnings are against prompts sent anywhere.
 
 mod affinity;
+mod fair_share;
 mod queue;
 
 use serde::Serialize;

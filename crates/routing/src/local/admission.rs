@@ -8,6 +8,10 @@ use crate::Millis;
 const SPEED_DECAY: f64 = 0.98;
 /// Tokens that the configured speed counts for against measured ones.
 const SPEED_PRIOR_TOKENS: f64 = 500.0;
+/// Groups of jobs by how far they are put back, for which waits are foretold apart.
+const SIZES: usize = 4;
+/// Milliseconds of foretold waits that count against measured ones.
+const FORECAST_PRIOR_MS: f64 = 20_000.0;
 
 #[derive(Debug)]
 struct Entry {
@@ -20,8 +24,29 @@ struct Entry {
 
 #[derive(Debug)]
 enum State {
-    Waiting { place: Place, until: Millis },
+    Waiting { place: Place, until: Millis, asked: Millis, foretold: u64 },
     Running { since: Millis, charged: bool },
+}
+
+/// How foretold waits turned out: jobs that come later and go first cannot be foreseen, but on the
+/// average they can.
+#[derive(Debug, Clone, Copy)]
+struct Forecast {
+    foretold_ms: f64,
+    waited_ms: f64,
+}
+
+impl Forecast {
+    const NEW: Self = Self { foretold_ms: FORECAST_PRIOR_MS, waited_ms: FORECAST_PRIOR_MS };
+
+    fn learn(&mut self, foretold: u64, waited: u64) {
+        self.foretold_ms = self.foretold_ms * SPEED_DECAY + foretold as f64;
+        self.waited_ms = self.waited_ms * SPEED_DECAY + waited as f64;
+    }
+
+    fn correct(self, foretold: f64) -> f64 {
+        foretold * (self.waited_ms / self.foretold_ms.max(1.0)).clamp(0.5, 3.0)
+    }
 }
 
 /// The queue in front of a pool of engines.
@@ -47,6 +72,7 @@ pub struct AdmissionQueue {
     held_tokens: u64,
     measured_ms: f64,
     measured_cost: f64,
+    forecasts: [[Forecast; SIZES]; PriorityClass::COUNT],
 }
 
 impl AdmissionQueue {
@@ -67,6 +93,7 @@ impl AdmissionQueue {
             held_tokens: 0,
             measured_ms,
             measured_cost: SPEED_PRIOR_TOKENS,
+            forecasts: [[Forecast::NEW; SIZES]; PriorityClass::COUNT],
         }
     }
 
@@ -111,6 +138,7 @@ impl AdmissionQueue {
             self.begin(self.cost(&job), self.held(&job));
             return Enqueued::StartNow(ticket);
         }
+        let foretold = self.work_before_ms(now, &job);
         let expected_wait_ms = self.expected_wait(now, &job);
         let until =
             now.saturating_add(self.options.max_wait_ms).min(job.deadline.unwrap_or(Millis::MAX));
@@ -126,7 +154,11 @@ impl AdmissionQueue {
         } else {
             let ticket = self.ticket();
             let place = (self.aged(now, &job), ticket);
-            self.insert(ticket, job, State::Waiting { place, until });
+            self.insert(
+                ticket,
+                job,
+                State::Waiting { place, until, asked: now, foretold: foretold as u64 },
+            );
             self.expiries.insert((until, ticket));
             let cost = self.cost(&job);
             if let Some(queue) = self.classes.get_mut(job.class.index()) {
@@ -151,7 +183,8 @@ impl AdmissionQueue {
         let ticket = self.classes.get(class).and_then(FairQueue::first)?;
         let entry = self.entries.get_mut(&ticket)?;
         let (tenant, cost, held) = (entry.job.tenant, entry.cost, entry.held);
-        let State::Waiting { place, until } = entry.state else { return None };
+        let State::Waiting { place, until, asked, foretold } = entry.state else { return None };
+        let job = entry.job;
         if !self.fits(held) {
             return None;
         }
@@ -159,6 +192,7 @@ impl AdmissionQueue {
             entry.state = State::Running { since: now, charged: true };
         }
         self.expiries.remove(&(until, ticket));
+        self.learn_wait(&job, foretold, now.saturating_sub(asked));
         self.account(class, cost);
         if let Some(queue) = self.classes.get_mut(class) {
             queue.take(tenant, place, true);
@@ -223,12 +257,17 @@ impl AdmissionQueue {
     }
 
     /// How long a job would wait if it asked now, milliseconds: the work before it at the measured
-    /// speed of what runs. More urgent jobs that come later are not foreseen.
+    /// speed, corrected by how such forecasts turned out.
     #[must_use]
     pub fn expected_wait(&self, now: Millis, job: &Job) -> u64 {
         if self.has_room(job) {
             return 0;
         }
+        self.forecast(job).correct(self.work_before_ms(now, job)) as u64
+    }
+
+    /// The work before a job, milliseconds. More urgent jobs that come later are not foreseen.
+    fn work_before_ms(&self, now: Millis, job: &Job) -> f64 {
         let now = self.clock.max(now);
         let class = job.class.index();
         let place = (self.aged(now, job), Ticket::from_number(self.last_ticket.saturating_add(1)));
@@ -251,7 +290,25 @@ impl AdmissionQueue {
         // Among as many as run, one ends after about this share of a mean job.
         let first_to_end = self.running_cost as f64 / running;
         let ms_per_cost = self.measured_ms / self.measured_cost.max(0.001);
-        ((strict.min(guaranteed) + first_to_end) * ms_per_cost / running) as u64
+        (strict.min(guaranteed) + first_to_end) * ms_per_cost / running
+    }
+
+    fn size(&self, job: &Job) -> usize {
+        let put_back = self.aged(0, job) as f64 / self.options.ageing_limit_ms.max(1) as f64;
+        ((put_back * SIZES as f64) as usize).min(SIZES - 1)
+    }
+
+    fn forecast(&self, job: &Job) -> Forecast {
+        let of_class = self.forecasts.get(job.class.index());
+        of_class.and_then(|sizes| sizes.get(self.size(job))).copied().unwrap_or(Forecast::NEW)
+    }
+
+    fn learn_wait(&mut self, job: &Job, foretold: u64, waited: u64) {
+        let size = self.size(job);
+        let of_class = self.forecasts.get_mut(job.class.index());
+        if let Some(forecast) = of_class.and_then(|sizes| sizes.get_mut(size)) {
+            forecast.learn(foretold, waited);
+        }
     }
 
     fn advance(&mut self, now: Millis) -> Millis {
@@ -315,7 +372,7 @@ impl AdmissionQueue {
     /// Takes a waiting job out of everything.
     fn leave(&mut self, ticket: Ticket) {
         let Some(entry) = self.entries.remove(&ticket) else { return };
-        let State::Waiting { place, until } = entry.state else { return };
+        let State::Waiting { place, until, .. } = entry.state else { return };
         self.expiries.remove(&(until, ticket));
         let class = entry.job.class.index();
         if let Some(queue) = self.classes.get_mut(class) {
