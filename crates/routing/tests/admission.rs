@@ -318,6 +318,36 @@ fn a_tenant_that_floods_the_queue_does_not_keep_others_waiting() {
 }
 
 #[test]
+fn tenants_are_charged_what_they_used_not_what_was_predicted() {
+    for ends_by_cancel in [false, true] {
+        let mut queue =
+            AdmissionQueue::new(AdmissionOptions { max_wait_ms: 10_000_000, ..one_at_a_time() });
+        let mut running = start(queue.enqueue(0, JOB));
+        let mut tenant_of = BTreeMap::from([(running, 3)]);
+        for tenant in [1, 2] {
+            for _ in 0..200 {
+                tenant_of.insert(wait(queue.enqueue(0, Job { tenant, ..JOB })), tenant);
+            }
+        }
+        let (mut now, mut of_first) = (0, 0);
+        for _ in 0..110 {
+            // The answers of the first tenant are five times as long as predicted.
+            let tokens = if tenant_of[&running] == 1 { 500 } else { 100 };
+            now += tokens * 20;
+            if ends_by_cancel {
+                assert!(queue.cancel(now, running));
+            } else {
+                assert!(queue.finish(now, running, tokens));
+            }
+            let Some(Next::Start(next)) = queue.next(now) else { panic!("jobs wait") };
+            running = next;
+            of_first += u64::from(tenant_of[&running] == 1);
+        }
+        assert!((17..=21).contains(&of_first), "{of_first}");
+    }
+}
+
+#[test]
 fn who_would_wait_past_the_deadline_is_refused_with_the_expected_wait() {
     let mut queue = AdmissionQueue::new(one_at_a_time());
     let running = start(queue.enqueue(0, JOB));
