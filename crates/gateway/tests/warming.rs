@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::Residency;
 use gateway::server::{ConnectionLimits, Server, ServerOptions};
 use gateway::{Deployment, DeploymentOptions, Gateway, Route, Settings, Snapshot};
 use http::HeaderMap;
 use identity::KeyRing;
 use providers::kind::{self, OpenAiApis};
 use providers::{Credentials, OriginOptions, Provider, ProviderSpec, Timeouts};
+use routing::{BreakerOptions, DeploymentProfile, KnownRateLimit};
 use telemetry::Metrics;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -47,8 +47,11 @@ fn snapshot(providers: &[&Arc<Provider>], metrics: &Metrics) -> Snapshot {
         let options = DeploymentOptions {
             provider: Arc::clone(provider),
             model: "m".to_owned(),
-            residency: Residency::Global,
-            priority: 1,
+            profile: DeploymentProfile::default(),
+            breaker: BreakerOptions::default(),
+            rate_limits: KnownRateLimit::default(),
+            pool: None,
+            engine: None,
             unsupported: dialects::Unsupported::Strict,
             timeouts: Timeouts::default(),
             default_max_output_tokens: 1,

@@ -31,6 +31,26 @@ pub struct DeploymentProfile {
     pub token_ms: f64,
 }
 
+impl Default for DeploymentProfile {
+    /// A deployment of which nothing is said: for internal data anywhere, able to do everything,
+    /// of middling quality, and taken to answer after a second.
+    fn default() -> Self {
+        Self {
+            name: Box::default(),
+            provider: Box::default(),
+            priority: 1,
+            weight: 1.0,
+            residency: Residency::Global,
+            sensitivity: Sensitivity::Internal,
+            capabilities: Capabilities::ALL,
+            context_tokens: None,
+            quality: QualityPriors::uniform(0.7),
+            first_token_ms: 1_000.0,
+            token_ms: 20.0,
+        }
+    }
+}
+
 /// What a deployment can do, or a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {

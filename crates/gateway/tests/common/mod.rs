@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chat::Residency;
 use dialects::Unsupported;
 use gateway::server::{ConnectionLimits, Server, ServerOptions};
 use gateway::{Deployment, DeploymentOptions, Gateway, MissingPrice, Route, Settings, Snapshot};
@@ -15,9 +14,7 @@ use http::HeaderMap;
 use identity::{KeyDigest, KeyRing, Policy, Role, StaticKey};
 use providers::kind::{Kind, OpenAiApis, OpenAiCompatible};
 use providers::{Credentials, OriginOptions, Provider, ProviderSpec, Timeouts};
-use routing::{
-    BreakerOptions, Capabilities, DeploymentProfile, KnownRateLimit, QualityPriors, Sensitivity,
-};
+use routing::{BreakerOptions, DeploymentProfile, KnownRateLimit};
 use telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -69,7 +66,7 @@ impl Gate {
         let options = DeploymentOptions {
             provider: Arc::new(provider.unwrap()),
             model: "far".to_owned(),
-            profile: profile(1),
+            profile: DeploymentProfile::default(),
             breaker: BreakerOptions::default(),
             rate_limits: KnownRateLimit::default(),
             pool: None,
@@ -255,22 +252,5 @@ async fn read_request(socket: &mut TcpStream) -> Option<String> {
             return None;
         }
         read.extend_from_slice(&buffer[..count]);
-    }
-}
-
-/// What the router knows of a deployment that the tests do not say more of.
-pub fn profile(priority: u32) -> DeploymentProfile {
-    DeploymentProfile {
-        name: Box::default(),
-        provider: Box::default(),
-        priority,
-        weight: 1.0,
-        residency: Residency::Global,
-        sensitivity: Sensitivity::Internal,
-        capabilities: Capabilities::ALL,
-        context_tokens: None,
-        quality: QualityPriors::uniform(0.7),
-        first_token_ms: 1_000.0,
-        token_ms: 20.0,
     }
 }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::Residency;
 use dialects::Unsupported;
 use gateway::server::{ConnectionLimits, Server, ServerOptions};
 use gateway::{Deployment, DeploymentOptions, Gateway, MissingPrice, Route, Settings, Snapshot};
@@ -15,6 +14,7 @@ use providers::kind::{self, Kind, OpenAiApis};
 use providers::{
     Credentials, GigaChatLogin, OriginOptions, Provider, ProviderSpec, Timeouts, TokenSource,
 };
+use routing::{BreakerOptions, DeploymentProfile, KnownRateLimit};
 use serde_json::Value;
 use simulator::{Options, Simulator};
 use telemetry::Metrics;
@@ -101,8 +101,11 @@ impl Served {
             let options = DeploymentOptions {
                 provider: Arc::new(provider.unwrap()),
                 model: model.to_owned(),
-                residency: Residency::Global,
-                priority: 1,
+                profile: DeploymentProfile::default(),
+                breaker: BreakerOptions::default(),
+                rate_limits: KnownRateLimit::default(),
+                pool: None,
+                engine: None,
                 unsupported: Unsupported::Emulate,
                 timeouts: Timeouts::default(),
                 default_max_output_tokens: 4096,

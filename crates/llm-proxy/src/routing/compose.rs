@@ -6,14 +6,7 @@ use config::{Config, RecordedDecisions, WhenFull};
 use gateway::{
     Deployment, Fallbacks, Gateway, Pool, PoolOptions, Recorded, Route, RouteState, Snapshot,
 };
-use routing::{DeploymentProfile, PlanOptions, QualityPriors};
-
-/// Expected milliseconds to the first token before anything was measured.
-const FIRST_TOKEN_MS: u32 = 1_000;
-/// Expected milliseconds for each further token before anything was measured.
-const TOKEN_MS: f64 = 20.0;
-/// Quality of a deployment of which nothing is said.
-const QUALITY: f64 = 0.7;
+use routing::{DeploymentProfile, PlanOptions};
 
 /// What the router knows of a deployment by its configuration.
 pub(crate) fn profile(
@@ -22,9 +15,8 @@ pub(crate) fn profile(
     provider: &config::Provider,
 ) -> DeploymentProfile {
     let sensitivity = deployment.resolved_sensitivity(config).unwrap_or_default();
+    let unsaid = DeploymentProfile::default();
     DeploymentProfile {
-        name: Box::default(),
-        provider: Box::default(),
         priority: deployment.priority,
         weight: deployment.weight,
         residency: match provider.resolved_residency() {
@@ -35,12 +27,9 @@ pub(crate) fn profile(
         sensitivity,
         capabilities: deployment.capabilities.into(),
         context_tokens: deployment.context_tokens,
-        quality: deployment
-            .quality
-            .as_ref()
-            .map_or(QualityPriors::uniform(QUALITY), config::Quality::priors),
-        first_token_ms: f64::from(deployment.first_token_ms.unwrap_or(FIRST_TOKEN_MS)),
-        token_ms: TOKEN_MS,
+        quality: deployment.quality.as_ref().map_or(unsaid.quality, config::Quality::priors),
+        first_token_ms: deployment.first_token_ms.map_or(unsaid.first_token_ms, f64::from),
+        ..unsaid
     }
 }
 
