@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::actor::{Actor, Authenticate};
 use crate::crud::{answer, parsed};
+use crate::decisions::Decisions;
 use crate::error::AdminError;
 use crate::replay::{opened, sealed};
 use crate::resource::Resource;
@@ -63,6 +64,8 @@ pub struct Admin {
     pub standings: Arc<dyn Standings>,
     /// What deployments cost.
     pub prices: Box<dyn Fn() -> Vec<PriceRow> + Send + Sync>,
+    /// What the router decided, learned and sees.
+    pub decisions: Arc<dyn Decisions>,
     /// Milliseconds since 1970.
     pub clock: fn() -> i64,
     /// 256 random bits from a cryptographic source.

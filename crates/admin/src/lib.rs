@@ -5,6 +5,7 @@
 mod actor;
 mod admin;
 mod crud;
+mod decisions;
 mod error;
 mod keys;
 mod openapi;
@@ -15,5 +16,6 @@ mod router;
 
 pub use actor::{Actor, Authenticate, Seal};
 pub use admin::{Admin, BudgetStanding, PriceRow, Standings};
+pub use decisions::{Decisions, DeploymentRow};
 pub use error::{AdminError, ErrorBody, ErrorDetails};
 pub use router::{openapi, router};

@@ -24,7 +24,7 @@ use crate::reports::{
     BudgetStatus, Events, EventsQuery, Prices, UsageEntries, UsageQuery, UsageSums,
 };
 use crate::resource::Resource;
-use crate::{keys, reports};
+use crate::{decisions, keys, reports};
 
 /// Most bytes of a request's body.
 const MAX_BODY: usize = 1 << 20;
@@ -78,6 +78,20 @@ fn endpoints() -> Vec<(Endpoint, MethodRouter<Admins>)> {
                 .query::<EventsQuery>()
                 .answer::<Events>(),
             routing::get(reports::events),
+        ),
+        (
+            get("/decisions/{request_id}", "How the deployment of a request was chosen, and why")
+                .answer::<Value>(),
+            routing::get(decisions::decision),
+        ),
+        (
+            get("/patterns", "What outcomes have taught, by kind of request and deployment")
+                .answer::<decisions::Patterns>(),
+            routing::get(decisions::patterns),
+        ),
+        (
+            get("/deployments", "How the deployments are").answer::<decisions::Deployments>(),
+            routing::get(decisions::deployments),
         ),
         (get("/whoami", "Who calls").answer::<Whoami>(), routing::get(whoami)),
     ]);

@@ -193,6 +193,18 @@ impl DeploymentState {
         self.breaker.lock().peek(now)
     }
 
+    /// Expected time to the first token, milliseconds.
+    #[must_use]
+    pub fn first_token_ms(&self, now: Millis) -> f64 {
+        self.load.lock().first_token_ms(now)
+    }
+
+    /// Requests of this process under way there.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.load.lock().requests_in_flight()
+    }
+
     /// What its engine said of itself.
     pub fn scraped(&self, load: EngineLoad) {
         self.engine.lock().scraped(load);

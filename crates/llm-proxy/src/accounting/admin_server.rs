@@ -13,6 +13,7 @@ use storage::Database;
 use tokio::sync::Notify;
 
 use super::now_ms;
+use crate::routing::RouterOverview;
 
 /// Where the admin API is.
 pub(crate) type AdminAddress = SocketAddr;
@@ -48,6 +49,7 @@ pub(super) async fn start(
         directory: Arc::clone(database) as _,
         ledger: Arc::clone(database) as _,
         authenticate: Arc::new(Keys { fixed: keys, gateway: Arc::clone(gateway) }),
+        decisions: Arc::new(RouterOverview(Arc::clone(gateway))),
         standings: Arc::new(Meters(Arc::clone(gateway))),
         prices: {
             let gateway = Arc::clone(gateway);

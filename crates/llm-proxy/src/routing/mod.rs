@@ -4,6 +4,7 @@
 mod compose;
 mod decisions;
 mod health;
+mod overview;
 mod probes;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use storage::Database;
 use storage::redis::SharedState;
 
 pub(crate) use compose::{observed_before, pools, profile, reconfigure, route};
+pub(crate) use overview::RouterOverview;
 
 /// Starts what runs beside the requests. Must run within a tokio runtime that lives as long as the
 /// process.
