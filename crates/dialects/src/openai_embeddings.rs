@@ -2,7 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chat::{ApiError, Audience, EmbeddingInput, EmbeddingRequest, EmbeddingResponse, ExtraMembers};
+use chat::{
+    ApiError, Audience, Embedding, EmbeddingInput, EmbeddingRequest, EmbeddingResponse, ErrorKind,
+    ExtraMembers, Usage,
+};
 use serde::Deserialize;
 
 use crate::decode_json;
@@ -102,10 +105,85 @@ pub fn encode_response(response: &EmbeddingResponse, base64: bool) -> Vec<u8> {
     body
 }
 
+/// Writes one request for all inputs of several that agree in everything else; vectors come as
+/// numbers. `model` is the provider's name.
+#[must_use]
+pub fn encode_joint_request<'r>(
+    model: &str,
+    requests: impl Iterator<Item = &'r EmbeddingRequest> + Clone,
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut json = JsonWriter::new(&mut body);
+    json.begin_object().field("model", model).key("input").begin_array();
+    for input in requests.clone().flat_map(|request| &request.input) {
+        match input {
+            EmbeddingInput::Text(text) => _ = json.string(text),
+            EmbeddingInput::Tokens(tokens) => {
+                json.begin_array();
+                for token in tokens {
+                    json.integer(*token);
+                }
+                json.end_array();
+            }
+        }
+    }
+    json.end_array().field("encoding_format", "float");
+    if let Some(first) = requests.into_iter().next() {
+        if let Some(dimensions) = first.dimensions {
+            json.key("dimensions").integer(dimensions);
+        }
+        for (name, value) in &first.extra.members {
+            json.key(name).raw(value.get());
+        }
+    }
+    json.end_object();
+    body
+}
+
+#[derive(Deserialize)]
+struct AnswerWire {
+    #[serde(default)]
+    model: String,
+    data: Vec<VectorWire>,
+    #[serde(default)]
+    usage: UsageWire,
+}
+
+#[derive(Deserialize)]
+struct VectorWire {
+    index: u32,
+    embedding: Vec<f32>,
+}
+
+#[derive(Default, Deserialize)]
+struct UsageWire {
+    #[serde(default)]
+    prompt_tokens: u64,
+}
+
+/// Reads a provider's answer whose vectors are numbers, in the order of the inputs.
+///
+/// # Errors
+/// When it holds no vectors.
+pub fn decode_response(body: &[u8]) -> Result<EmbeddingResponse, ApiError> {
+    let mut wire: AnswerWire = serde_json::from_slice(body).map_err(|_| {
+        ApiError::new(
+            ErrorKind::BadGateway,
+            "the provider's answer cannot be read: it holds no vectors",
+        )
+        .with_code("invalid_provider_answer")
+    })?;
+    wire.data.sort_by_key(|vector| vector.index);
+    let embedding = |wire: VectorWire| Embedding { index: wire.index, vector: wire.embedding };
+    Ok(EmbeddingResponse {
+        model: wire.model,
+        embeddings: wire.data.into_iter().map(embedding).collect(),
+        usage: Usage { prompt_tokens: wire.usage.prompt_tokens, ..Usage::default() },
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use chat::{Embedding, Usage};
-
     use super::*;
 
     #[test]
@@ -142,5 +220,24 @@ mod tests {
             decode_request(br#"{"model":"m","input":{}}"#).unwrap_err().param.unwrap(),
             "input"
         );
+    }
+
+    #[test]
+    fn several_requests_become_one_and_its_answer_is_put_in_order() {
+        let read = |input: &str| {
+            let body = format!(r#"{{"model":"m","input":{input},"dimensions":2,"x":{{"y":1}}}}"#);
+            decode_request(body.as_bytes()).unwrap()
+        };
+        let requests = [read(r#""да""#), read(r#"["a","b"]"#)];
+        assert_eq!(
+            String::from_utf8(encode_joint_request("qwen", requests.iter())).unwrap(),
+            r#"{"model":"qwen","input":["да","a","b"],"encoding_format":"float","dimensions":2,"x":{"y":1}}"#
+        );
+        let answer = br#"{"object":"list","model":"q","data":[{"index":1,"embedding":[2.0]},
+            {"index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":7,"total_tokens":7}}"#;
+        let read = decode_response(answer).unwrap();
+        assert_eq!(read.embeddings[0].vector, [1.0]);
+        assert_eq!(read.usage.prompt_tokens, 7);
+        assert!(decode_response(b"{}").is_err());
     }
 }

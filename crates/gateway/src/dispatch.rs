@@ -14,6 +14,7 @@ use providers::{Answer, AnswerBody, Call, Operation, WireFormat};
 use telemetry::Stage;
 
 use crate::answer_headers::describe;
+use crate::batching;
 use crate::codec::{self, Course, Understood};
 use crate::counting;
 use crate::embedding;
@@ -65,6 +66,10 @@ impl Dispatch<'_> {
             return Err((exchange, error));
         };
         match course {
+            Course::Forward(WireFormat::OpenAiEmbeddings) if batching::batches(deployment) => {
+                let (worker, received) = (self.worker, self.received);
+                Box::pin(batching::embed(worker, exchange, received, deployment)).await
+            }
             Course::Forward(format) => self.forward(exchange, deployment, format).await,
             Course::Convert(format) => Box::pin(self.convert(exchange, deployment, format)).await,
             Course::Embed(format) => {

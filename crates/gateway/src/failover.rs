@@ -5,15 +5,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::routing::local::CoalesceKey;
 use ::routing::{DEADLINE_EXCEEDED, Extra, Millis, Remedy, RetryBudget, backoff, classify, remedy};
 use chat::{ApiError, ErrorKind};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
-use crate::dispatch::{Attempted, Dispatch};
+use crate::dispatch::{Attempted, Dispatch, whole};
 use crate::exchange::Exchange;
 use crate::race::race;
 use crate::receive::Received;
-use crate::routing::{self, Decided, Watch, router_now};
+use crate::routing::{self, Decided, Lead, Part, SharedAnswer, Watch, router_now};
 use crate::snapshot::{Deployment, Route};
 use crate::surface::Surface;
 use crate::worker::Worker;
@@ -82,6 +83,75 @@ pub(crate) async fn dispatch(
         }
         exchange.forget_attempt();
         tries.last = Some(error);
+    }
+}
+
+/// As [`dispatch`], but for a request that may have the answer of an identical one in flight.
+pub(crate) async fn shared(
+    worker: &Arc<Worker>,
+    mut exchange: Box<Exchange>,
+    headers: &HeaderMap,
+    received: &Received,
+    candidates: Vec<Arc<Deployment>>,
+    key: CoalesceKey,
+) -> Attempted {
+    let Some(coalescer) = exchange.route.as_ref().map(|route| Arc::clone(&route.state.coalescer))
+    else {
+        return dispatch(worker, exchange, headers, received, candidates).await;
+    };
+    loop {
+        let lead = match coalescer.join(key) {
+            Part::Leader(lead) => Some(lead),
+            Part::Alone => None,
+            Part::Follower(told) => match routing::follow(told).await {
+                // Its leader went away: another one takes its place.
+                None => continue,
+                Some(Err(error)) => return Err((exchange, error)),
+                Some(Ok(answer)) => {
+                    exchange.gateway.metrics().routing.coalesced.inc();
+                    exchange.deployment.clone_from(&answer.deployment);
+                    let mut response = whole(exchange, &answer.headers, answer.body.clone());
+                    let shared = HeaderValue::from_static("true");
+                    response.headers_mut().insert("x-llm-proxy-coalesced", shared);
+                    return Ok(response);
+                }
+            },
+        };
+        let Some(lead) = lead else {
+            return dispatch(worker, exchange, headers, received, candidates).await;
+        };
+        return lead_call(worker, exchange, headers, received, candidates, lead).await;
+    }
+}
+
+/// Makes the call, and tells those who wait for it what came of it.
+async fn lead_call(
+    worker: &Arc<Worker>,
+    exchange: Box<Exchange>,
+    headers: &HeaderMap,
+    received: &Received,
+    candidates: Vec<Arc<Deployment>>,
+    lead: Lead,
+) -> Attempted {
+    let offered = candidates.clone();
+    match dispatch(worker, exchange, headers, received, candidates).await {
+        Ok(response) => {
+            let served = |name: &str| response.headers().get(name).cloned();
+            let (provider, model) = (served("x-llm-proxy-provider"), served("x-llm-proxy-model"));
+            let deployment = offered.into_iter().find(|deployment| {
+                Some(&deployment.provider_header) == provider.as_ref()
+                    && Some(&deployment.model_header) == model.as_ref()
+            });
+            if let Some(body) = response.body().whole_bytes() {
+                let answer = SharedAnswer { deployment, headers: HeaderMap::new(), body };
+                lead.tell(Ok(Arc::new(answer)));
+            }
+            Ok(response)
+        }
+        Err((exchange, error)) => {
+            lead.tell(Err(error.clone()));
+            Err((exchange, error))
+        }
     }
 }
 

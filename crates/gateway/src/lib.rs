@@ -3,6 +3,7 @@
 
 pub mod accounting;
 mod answer_headers;
+mod batching;
 mod codec;
 mod counting;
 mod dispatch;

@@ -68,7 +68,14 @@ pub(crate) async fn serve_received(
     }
     exchange.stage(Stage::plan);
 
-    match failover::dispatch(worker, exchange, headers, &received, candidates).await {
+    let attempted = match routing::coalesce_key(&exchange, &received, &candidates) {
+        Some(key) => {
+            let sharing = failover::shared(worker, exchange, headers, &received, candidates, key);
+            Box::pin(sharing).await
+        }
+        None => failover::dispatch(worker, exchange, headers, &received, candidates).await,
+    };
+    match attempted {
         Ok(response) => response,
         Err((exchange, error)) => refuse(exchange, &error),
     }

@@ -42,6 +42,14 @@ impl ReplyBody {
         self
     }
 
+    /// The bytes of a whole answer; `None`: it is a stream.
+    pub(crate) fn whole_bytes(&self) -> Option<Bytes> {
+        match &self.content {
+            Content::Whole(bytes) => bytes.clone(),
+            Content::Stream(_) => None,
+        }
+    }
+
     /// The relay of a stream.
     pub(crate) fn into_relay(self) -> Result<Box<Relay>, Bytes> {
         match self.content {

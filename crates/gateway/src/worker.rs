@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use providers::{HttpClient, Provider};
 use telemetry::Metrics;
 
+use crate::batching::EmbeddingBatches;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::reply::ReplyBody;
@@ -22,6 +23,7 @@ use crate::{codec, feedback, models, pipeline, websocket};
 pub(crate) struct Worker {
     gateway: Arc<Gateway>,
     http: HttpClient,
+    embedding_batches: EmbeddingBatches,
 }
 
 /// Connections opened to a provider before there is a request for one.
@@ -31,7 +33,7 @@ const MAX_REQUEST_ID: usize = 128;
 
 impl Worker {
     pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, http: HttpClient::new() }
+        Self { gateway, http: HttpClient::new(), embedding_batches: EmbeddingBatches::default() }
     }
 
     pub(crate) fn gateway(&self) -> &Arc<Gateway> {
@@ -40,6 +42,11 @@ impl Worker {
 
     pub(crate) fn http(&self) -> &HttpClient {
         &self.http
+    }
+
+    /// Requests for embeddings that wait to be sent together.
+    pub(crate) fn embedding_batches(&self) -> &EmbeddingBatches {
+        &self.embedding_batches
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

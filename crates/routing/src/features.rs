@@ -1,5 +1,7 @@
 //! What kind of text a prompt is, read from the bytes of its JSON in one pass.
 
+use std::sync::LazyLock;
+
 use crate::request::{PromptFeatures, TaskClass};
 
 /// What is known of a prompt beside its text.
@@ -19,8 +21,8 @@ pub struct PromptShape {
 const WORD: usize = 12;
 
 /// The question stands at the end: so much of it is read, and so much of the beginning.
-const END: usize = 14 * 1024;
-const BEGINNING: usize = 2 * 1024;
+const END: usize = 6 * 1024;
+const BEGINNING: usize = 1024;
 
 /// Stems that tell what is wanted. A word counts if it begins with the stem; how much, by class. The
 /// stems are what people ask with, in Russian and in English, and what code and formulas hold.
@@ -172,6 +174,29 @@ const HARD: &[&str] = &[
     "distribut",
 ];
 
+/// A stem, ready to be compared.
+struct Stem {
+    letters: Vec<char>,
+    class: TaskClass,
+    weight: f32,
+    hard: bool,
+}
+
+const LETTERS: usize = 64;
+
+/// The stems by their first letters.
+static STEMS_BY_LETTER: LazyLock<[Vec<Stem>; LETTERS]> = LazyLock::new(|| {
+    let mut by_letter: [Vec<Stem>; LETTERS] = std::array::from_fn(|_| Vec::new());
+    let classed = STEMS.iter().map(|(stem, class, weight)| (*stem, *class, *weight, false));
+    let hard = HARD.iter().map(|stem| (*stem, TaskClass::Conversation, 0.0, true));
+    for (stem, class, weight, hard) in classed.chain(hard) {
+        let letters: Vec<char> = stem.chars().collect();
+        let place = letters.first().map_or(0, |first| *first as usize % LETTERS);
+        by_letter[place].push(Stem { letters, class, weight, hard });
+    }
+    by_letter
+});
+
 #[derive(Debug, Default)]
 struct Counts {
     letters: u32,
@@ -188,8 +213,8 @@ struct Counts {
 }
 
 impl PromptFeatures {
-    /// Reads the JSON text of messages, or of a prompt. At most the first 2 KB and the last 14 KB
-    /// are looked at; `bytes` counts all of it.
+    /// Reads the JSON text of messages, or of a prompt. At most the first 1 KiB and the last 6 KiB
+    /// are looked at; the length counts all of it.
     #[must_use]
     pub fn scan(json: &[u8], shape: PromptShape) -> Self {
         let mut counts = Counts::default();
@@ -210,7 +235,7 @@ impl Counts {
         let mut before = '\0';
         for character in (Characters { bytes: json }) {
             self.see(before, character);
-            if character.is_alphanumeric() {
+            if is_of_word(character) {
                 if length < WORD {
                     word[length] = lower(character);
                 }
@@ -255,16 +280,13 @@ impl Counts {
 
     fn word(&mut self, word: &[char]) {
         self.words += 1;
-        let begins = |stem: &str| {
-            let mut of_word = word.iter();
-            stem.chars().all(|letter| of_word.next() == Some(&letter))
-        };
-        for (stem, class, weight) in STEMS {
-            if begins(stem) {
-                self.votes[class.index()] += weight;
+        let Some(first) = word.first() else { return };
+        for stem in &STEMS_BY_LETTER[*first as usize % LETTERS] {
+            if word.starts_with(&stem.letters) {
+                self.votes[stem.class.index()] += stem.weight;
+                self.hard += u32::from(stem.hard);
             }
         }
-        self.hard += u32::from(HARD.iter().any(|stem| begins(stem)));
         if word.len() > 2 && !is_scaffold(word) {
             // A word by its stem, and by its first letters: forms of a word are near each other.
             for (length, weight) in [(4, 1.0), (6, 0.6)] {
@@ -339,8 +361,19 @@ fn is_scaffold(word: &[char]) -> bool {
     WORDS.iter().any(|scaffold| scaffold.chars().eq(word.iter().copied()))
 }
 
+fn is_of_word(character: char) -> bool {
+    match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | 'а'..='я' | 'А'..='Я' => true,
+        '\0'..='\x7f' => false,
+        other => other.is_alphanumeric(),
+    }
+}
+
 fn lower(character: char) -> char {
     match character {
+        'a'..='z' | '0'..='9' | 'а'..='я' => character,
+        'A'..='Z' => character.to_ascii_lowercase(),
+        'А'..='Я' => char::from_u32(character as u32 + 0x20).unwrap_or(character),
         'ё' | 'Ё' => 'е',
         other => other.to_lowercase().next().unwrap_or(other),
     }
@@ -385,6 +418,10 @@ impl Iterator for Characters<'_> {
         if first < 0x80 {
             self.bytes = rest;
             return Some(char::from(first));
+        }
+        if let (0xc2..0xe0, Some(&second @ 0x80..0xc0)) = (first, rest.first()) {
+            self.bytes = rest.get(1..).unwrap_or_default();
+            return char::from_u32((u32::from(first) & 0x1f) << 6 | u32::from(second) & 0x3f);
         }
         let length = match first {
             0xc0..0xe0 => 2,

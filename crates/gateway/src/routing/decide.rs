@@ -41,8 +41,9 @@ pub(crate) fn decide(
     let options = plan_options(exchange, received, route)?;
     let learns = options.policy == Policy::Learned || route.learned.shadow;
     let queues = route.deployments.iter().any(|deployment| deployment.pool.is_some());
-    let request =
-        route_request(exchange, received, route, learns || queues || route.deployments.len() > 1);
+    let by_quality = matches!(options.policy, Policy::Quality | Policy::Balanced)
+        || received.requirements.min_quality.is_some();
+    let request = route_request(exchange, received, route, learns || queues || by_quality);
     let now = now();
     let mut rng = fastrand::Rng::new();
     let mut facts = all_facts(exchange, route, &request, now, false);

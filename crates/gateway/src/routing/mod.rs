@@ -1,5 +1,6 @@
 //! Where the pure decisions of the crate `routing` meet requests: facts go in, calls come out.
 
+mod coalesce;
 mod decide;
 mod memory;
 mod pool;
@@ -9,6 +10,7 @@ mod watch;
 
 use routing::Transition;
 
+pub(crate) use coalesce::{Lead, Part, SharedAnswer, follow, key as coalesce_key};
 pub(crate) use decide::{Decided, decide, expected, job};
 pub(crate) use memory::Remembered;
 pub use memory::{DecisionMemory, Recorded};

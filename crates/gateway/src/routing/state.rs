@@ -2,7 +2,7 @@
 //! workers; locks are held for the few steps of a state machine and never across a wait.
 
 use std::hash::RandomState;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -17,6 +17,8 @@ use routing::{
     QualityBook, QualityPriors, RateWindow, RetryBudget, RetryOptions, SharedHealth, Stickiness,
     Taken, Transition, hedge_delay,
 };
+
+use super::coalesce::Coalescer;
 
 /// Milliseconds since the process began to count: the clock of the router.
 #[must_use]
@@ -243,6 +245,8 @@ pub struct RouteState {
     lengths: Mutex<OutputPredictor>,
     pub(super) conversations: Mutex<Stickiness>,
     pub(super) patterns: Mutex<PatternBook>,
+    /// Calls that identical requests share.
+    pub(crate) coalescer: Arc<Coalescer>,
     /// Which engines have which beginnings of prompts in their caches; `None`: there are no pools.
     pub(super) prefixes: Option<Mutex<PrefixIndex>>,
     hasher: RandomState,
@@ -272,6 +276,7 @@ impl RouteState {
             })),
             conversations: Mutex::new(Stickiness::new(16_384, stickiness_ms)),
             patterns: Mutex::default(),
+            coalescer: Arc::default(),
             prefixes: has_engines.then(super::decide::prefix_index),
             hasher: RandomState::new(),
         }
