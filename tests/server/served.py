@@ -48,6 +48,7 @@ class Gateway:
 server: {{listen: "127.0.0.1:{self.port}", ops_listen: "127.0.0.1:{self.ops_port}"{server}}}
 telemetry: {{log_level: info}}
 identity: {{static_keys: [{{name: dev, key: "{KEY}"}}]}}
+routing: {{breaker: {{enabled: false}}}}
 providers:
   vllm: {{kind: vllm, base_url: "{self.simulator}/vllm/v1", api_key: sim-a}}
   dead: {{kind: vllm, base_url: "http://127.0.0.1:1/v1", api_key: sim-a}}

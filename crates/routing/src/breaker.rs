@@ -106,6 +106,9 @@ impl Breaker {
     /// [`Admittance::Probe`]; a place that is not returned within
     /// [`BreakerOptions::max_open_ms`] of the last probe is free again.
     pub fn admit(&mut self, now: Millis, rng: &mut fastrand::Rng) -> Admittance {
+        if !self.options.enabled {
+            return Admittance::Admit;
+        }
         let at = self.advance(now);
         let cool_until = self.cool_until();
         if at < cool_until {
@@ -137,6 +140,9 @@ impl Breaker {
     /// Its state, without changing it.
     #[must_use]
     pub fn peek(&self, now: Millis) -> Health {
+        if !self.options.enabled {
+            return Health::Closed;
+        }
         let mut clock = self.clock;
         let at = clock.tick(now);
         let cool_until = self.cool_until();
@@ -163,6 +169,9 @@ impl Breaker {
         outcome: &CallOutcome,
         was_probe: bool,
     ) -> Option<Transition> {
+        if !self.options.enabled {
+            return None;
+        }
         let at = self.advance(now);
         if was_probe {
             self.outstanding = self.outstanding.saturating_sub(1);

@@ -324,8 +324,16 @@ fn refusal(
     let explained = none.explain(&route.profiles);
     let name = &route.name;
     if let Some(soonest) = none.soonest {
+        // Who was told to come again later tells its callers the same.
+        let later = |standing: &Standing| match standing {
+            Standing::Unavailable { why, .. } => {
+                matches!(why, Unavailability::Cooldown | Unavailability::RateLimit)
+            }
+            _ => true,
+        };
+        let busy = none.standings.iter().all(later);
         let mut error = ApiError::new(
-            ErrorKind::Overloaded,
+            if busy { ErrorKind::RateLimited } else { ErrorKind::Overloaded },
             format!("no deployment of `{name}` can be asked at the moment: {explained}"),
         )
         .with_code("no_deployment_available");

@@ -100,6 +100,8 @@ identity:
   admin_keys:
     - {{name: demo, key: "{ADMIN_KEY}"}}
 limits: {{missing_price: free}}
+# Failures are provoked here on purpose: a breaker that remembers them would be in the way.
+routing: {{breaker: {{enabled: false}}}}
 providers:
   gigachat:
     kind: gigachat

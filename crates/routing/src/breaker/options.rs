@@ -8,6 +8,8 @@ use crate::options::OptionsFault;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerOptions {
+    /// Whether deployments are taken out of service and left alone at all; default true.
+    pub enabled: bool,
     /// Failures one after the other that take it out; default 5.
     #[schemars(range(min = 1, max = 1000))]
     pub consecutive_failures: u32,
@@ -61,6 +63,7 @@ pub struct BreakerOptions {
 impl Default for BreakerOptions {
     fn default() -> Self {
         Self {
+            enabled: true,
             consecutive_failures: 5,
             failure_rate: 0.5,
             min_calls: 20,

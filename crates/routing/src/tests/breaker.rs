@@ -382,3 +382,17 @@ fn other_options_keep_the_time_out() {
     assert_eq!(breaker.peek(59_999).name(), "open");
     assert_eq!(breaker.peek(60_000), Health::HalfOpen { free_probes: 1 });
 }
+
+#[test]
+fn one_that_is_switched_off_lets_everything_through() {
+    let mut breaker = Breaker::new(&BreakerOptions { enabled: false, ..BreakerOptions::default() });
+    let mut rng = fastrand::Rng::with_seed(1);
+    for now in 0..100 {
+        let failed = CallOutcome::Failed(FailureClass::ServerError);
+        assert_eq!(breaker.record(now, &failed, false), None);
+        let throttled = CallOutcome::Throttled { retry_after_ms: Some(60_000) };
+        assert_eq!(breaker.record(now, &throttled, false), None);
+        assert_eq!(breaker.admit(now, &mut rng), Admittance::Admit);
+        assert_eq!(breaker.peek(now), Health::Closed);
+    }
+}
