@@ -48,7 +48,7 @@ BAD_CHATS = [
         None,
         "messages[0].tool_call_id",
     ),
-    ({"model": "gigachat", "messages": [MESSAGE], "llm_proxy": {"max_cost": 1}}, "unsupported_requirement", "llm_proxy.max_cost"),
+    ({"model": "gigachat", "messages": [MESSAGE], "llm_proxy": {"cache": "off"}}, "unsupported_requirement", "llm_proxy.cache"),
     ({"model": "openai", "messages": [MESSAGE], "llm_proxy": {"residency": "russia"}}, "residency_not_available", "llm_proxy.residency"),
 ]
 

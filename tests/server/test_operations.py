@@ -186,7 +186,7 @@ def test_the_command_line(gateway, tmp_path):
     gateway.write(models="  - {name: x, deploymets: []}")
     faults = run("check", "--config", str(gateway.file))
     assert faults.returncode == 2
-    assert "llm-proxy.yaml:15:15: models[2].deploymets: there is no key `deploymets`; did you mean `deployments`?" in faults.stderr
+    assert "llm-proxy.yaml:16:15: models[2].deploymets: there is no key `deploymets`; did you mean `deployments`?" in faults.stderr
     served = run("serve", "--config", str(gateway.file))
     assert served.returncode == 2 and "deploymets" in served.stderr
     assert '"$schema"' in run("schema").stdout
