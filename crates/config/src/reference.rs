@@ -38,7 +38,7 @@ fn allow_references(schema: &mut Value) {
                 Some(Value::Array(kinds)) => kinds.clone(),
                 _ => return,
             };
-            if kinds.iter().any(|kind| kind == "integer" || kind == "boolean") {
+            if kinds.iter().any(|kind| kind == "integer" || kind == "number" || kind == "boolean") {
                 let kinds = kinds.into_iter().chain([Value::from("string")]).collect();
                 members.insert("type".to_owned(), Value::Array(kinds));
                 members.insert("pattern".to_owned(), Value::from(REFERENCE_PATTERN));

@@ -230,15 +230,43 @@ pub enum Quality {
     ByClass(QualityByClass),
 }
 
-/// Quality by class of task, 0 to 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Quality by class of task, 0 to 1; classes without one have `general`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QualityByClass {
     /// Where the class has none of its own.
     pub general: f64,
-    /// By class.
-    #[serde(flatten)]
-    pub classes: BTreeMap<TaskClass, f64>,
+    /// Talk and questions.
+    pub conversation: Option<f64>,
+    /// Programs, queries, configuration.
+    pub code: Option<f64>,
+    /// Calculation and proof.
+    pub mathematics: Option<f64>,
+    /// Several steps of thought, choices among given answers.
+    pub reasoning: Option<f64>,
+    /// Structured data out of text.
+    pub extraction: Option<f64>,
+    /// From one language to another.
+    pub translation: Option<f64>,
+    /// Long texts, summaries, letters.
+    pub writing: Option<f64>,
+    /// Calls of tools.
+    pub tool_use: Option<f64>,
+}
+
+impl QualityByClass {
+    fn of(&self, class: TaskClass) -> Option<f64> {
+        match class {
+            TaskClass::Conversation => self.conversation,
+            TaskClass::Code => self.code,
+            TaskClass::Mathematics => self.mathematics,
+            TaskClass::Reasoning => self.reasoning,
+            TaskClass::Extraction => self.extraction,
+            TaskClass::Translation => self.translation,
+            TaskClass::Writing => self.writing,
+            TaskClass::ToolUse => self.tool_use,
+        }
+    }
 }
 
 impl Quality {
@@ -247,15 +275,10 @@ impl Quality {
     pub fn priors(&self) -> QualityPriors {
         match self {
             Self::General(value) => QualityPriors::uniform(*value),
-            Self::ByClass(given) => {
-                let mut priors = QualityPriors::uniform(given.general);
-                for (class, value) in &given.classes {
-                    if let Some(place) = priors.by_class.get_mut(class.index()) {
-                        *place = Some(*value);
-                    }
-                }
-                priors
-            }
+            Self::ByClass(given) => QualityPriors {
+                general: given.general,
+                by_class: TaskClass::ALL.map(|class| given.of(class)),
+            },
         }
     }
 
@@ -263,7 +286,8 @@ impl Quality {
         match self {
             Self::General(value) => vec![*value],
             Self::ByClass(given) => {
-                std::iter::once(given.general).chain(given.classes.values().copied()).collect()
+                let classes = TaskClass::ALL.into_iter().filter_map(|class| given.of(class));
+                std::iter::once(given.general).chain(classes).collect()
             }
         }
     }

@@ -86,6 +86,12 @@ impl<'c> Checker<'c> {
                     *value = self.harmless(schema);
                 }
             }
+            ("number", Value::Number(number)) => {
+                if let Some(message) = beyond(number, schema) {
+                    self.fault(path, message);
+                    *value = self.harmless(schema);
+                }
+            }
             (kind, found) => {
                 let message = mismatch(kind, found);
                 self.fault(path, message);
@@ -104,7 +110,9 @@ impl<'c> Checker<'c> {
         if !words.is_empty() {
             return self.word(value, &words, path);
         }
-        if let Some(only) = choices.iter().find(|choice| !allows_null(choice)) {
+        let fits = |choice: &&&'c Value| kind_of(choice) == Some(kind_of_value(value));
+        let only = choices.iter().find(fits);
+        if let Some(only) = only.or_else(|| choices.iter().find(|choice| !allows_null(choice))) {
             self.value(value, only, path);
         }
     }
@@ -187,7 +195,7 @@ impl<'c> Checker<'c> {
             _ if allows_null(schema) => Value::Null,
             Some("string") => Value::from(""),
             Some("boolean") => Value::from(false),
-            Some("integer") => schema.get("minimum").cloned().unwrap_or(Value::from(0)),
+            Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(Value::from(0)),
             Some("array") => Value::Array(Vec::new()),
             Some("object") => {
                 let properties = schema.get("properties");
@@ -207,6 +215,7 @@ impl<'c> Checker<'c> {
         }
         let parsed = match kind {
             "integer" => text.parse::<u64>().ok().map(Value::from),
+            "number" => text.parse::<f64>().ok().map(Value::from),
             "boolean" => text.parse::<bool>().ok().map(Value::from),
             _ => None,
         };
@@ -241,6 +250,35 @@ fn words_of(schema: &Value) -> Vec<Value> {
 fn required(schema: &Value) -> Vec<&str> {
     let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     names.filter_map(Value::as_str).collect()
+}
+
+/// The kind under which a schema knows such a value.
+fn kind_of_value(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn beyond(number: &Number, schema: &Value) -> Option<String> {
+    let value = number.as_f64()?;
+    let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
+    match (bound("minimum"), bound("maximum")) {
+        (Some(minimum), Some(maximum)) if !(minimum..=maximum).contains(&value) => {
+            Some(format!("must be from {minimum} to {maximum}, not {value}"))
+        }
+        (Some(minimum), None) if value < minimum => {
+            Some(format!("must be at least {minimum}, not {value}"))
+        }
+        (None, Some(maximum)) if value > maximum => {
+            Some(format!("must be at most {maximum}, not {value}"))
+        }
+        _ => None,
+    }
 }
 
 fn out_of_range(number: &Number, schema: &Value) -> Option<String> {
@@ -280,6 +318,7 @@ fn article(kind: &str) -> &'static str {
         "string" => "a text",
         "boolean" => "true or false",
         "integer" => "a whole number",
+        "number" => "a number",
         _ => "something else",
     }
 }

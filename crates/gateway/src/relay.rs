@@ -67,6 +67,10 @@ pub(crate) struct Relay {
     pending: VecDeque<Bytes>,
     /// Bytes taken from the provider since the last piece went out.
     held: usize,
+    /// Pieces taken from the provider so far.
+    pieces: u32,
+    /// Nothing goes out before the answer has begun.
+    priming: bool,
     /// Whether something was taken since the provider's shared connection last had a turn.
     fresh: bool,
     /// Whether the last byte sent ended an event, so that a comment may follow.
@@ -101,6 +105,8 @@ impl Relay {
             heartbeat,
             pending: VecDeque::new(),
             held: 0,
+            pieces: 0,
+            priming: false,
             fresh: false,
             at_boundary: true,
             call_started,
@@ -110,16 +116,19 @@ impl Relay {
         }
     }
 
-    /// Waits for the first piece, but no longer than a heartbeat. Until it has come, a provider
-    /// that fails can be replaced by another.
+    /// Waits for the first piece of the answer itself, but no longer than a heartbeat: some providers
+    /// send the frame around it at once. Until it has come, a provider that fails or is slow can be
+    /// replaced by another.
     ///
     /// # Errors
     /// What the provider failed with before it sent anything; the exchange comes back for the next
     /// attempt.
     pub(crate) async fn prime(mut self: Box<Self>) -> Result<Box<Self>, (Box<Exchange>, ApiError)> {
         let limit = self.exchange.snapshot.settings.heartbeat_interval;
+        self.priming = true;
         let first = poll_fn(|context| self.poll_pending(context));
         _ = tokio::time::timeout(limit, first).await;
+        self.priming = false;
         if let Passage::Forward { tap, .. } = &self.passage
             && let Some(error) = tap.error()
         {
@@ -203,6 +212,7 @@ impl Relay {
                     self.upstream = None;
                     self.provider_ended();
                 }
+                Poll::Pending if self.priming && !self.has_begun() => return Poll::Pending,
                 Poll::Pending if !self.pending.is_empty() => {
                     // A shared connection hands over one piece a turn: whoever gives it another
                     // turn before writing gets what else has arrived, and nobody waits.
@@ -226,16 +236,15 @@ impl Relay {
         if self.linger.is_some() {
             return;
         }
-        if self.exchange.time_to_first_token.is_none() {
-            self.exchange.time_to_first_token = Some(self.call_started.elapsed());
-            if let Some(watch) = &mut self.exchange.watch {
-                watch.first_token();
-            }
-        }
+        self.pieces = self.pieces.saturating_add(1);
         match &mut self.passage {
             Passage::Forward { tap, .. } => {
                 self.exchange.delivered.observe_bytes(&chunk);
                 self.exchange.note_delivered();
+                if self.exchange.time_to_first_token.is_none() && begun(&self.exchange, self.pieces)
+                {
+                    note_first_token(&mut self.exchange, self.call_started);
+                }
                 tap.observe(chunk, &mut self.pending);
                 self.at_boundary = tap.at_boundary();
                 let Some(error) = tap.error() else {
@@ -291,6 +300,9 @@ impl Relay {
             encoder.encode(event, &mut out);
         }
         self.exchange.note_delivered();
+        if begun(&self.exchange, self.pieces) {
+            note_first_token(&mut self.exchange, self.call_started);
+        }
         events.clear();
         *spare = events;
         if !out.is_empty() {
@@ -304,7 +316,13 @@ impl Relay {
         }
     }
 
+    /// Whether something of the answer itself has come, and not its frame only.
+    fn has_begun(&self) -> bool {
+        self.linger.is_some() || begun(&self.exchange, self.pieces)
+    }
+
     fn complete(&mut self) {
+        note_first_token(&mut self.exchange, self.call_started);
         self.exchange.finish(200);
         self.linger = Some(Box::pin(tokio::time::sleep(LINGER)));
     }
@@ -360,5 +378,22 @@ impl Relay {
         self.pending.push_back(out.into());
         self.upstream = None;
         self.ended = true;
+    }
+}
+
+/// Whether something of the answer itself has come: text that was counted, or so many pieces that
+/// they cannot all be its frame.
+fn begun(exchange: &Exchange, pieces: u32) -> bool {
+    const FRAME: u32 = 3;
+    exchange.delivered.tokens() > 0 || pieces > FRAME
+}
+
+fn note_first_token(exchange: &mut Exchange, call_started: Instant) {
+    if exchange.time_to_first_token.is_some() {
+        return;
+    }
+    exchange.time_to_first_token = Some(call_started.elapsed());
+    if let Some(watch) = &mut exchange.watch {
+        watch.first_token();
     }
 }

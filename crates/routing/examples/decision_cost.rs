@@ -33,6 +33,7 @@ fn main() {
         allowed_providers: None,
         features,
         conversation: Some(7),
+        continues: true,
     };
     let mut rng = fastrand::Rng::with_seed(1);
     for policy in [Policy::Priority, Policy::Balanced] {

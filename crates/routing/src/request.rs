@@ -25,6 +25,8 @@ pub struct RouteRequest {
     pub features: PromptFeatures,
     /// A hash of whom and which conversation it belongs to; `None`: it stands alone.
     pub conversation: Option<u64>,
+    /// Whether the conversation had an answer before, or the caller named it.
+    pub continues: bool,
 }
 
 /// Demands that a deployment must meet.

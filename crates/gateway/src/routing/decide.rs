@@ -303,7 +303,7 @@ fn preferred(
             return Some(choice.engine);
         }
     }
-    let conversation = request.conversation?;
+    let conversation = request.conversation.filter(|_| request.continues)?;
     let place = route.state.conversations.lock().get(conversation, now)?;
     usize::try_from(place).ok()
 }

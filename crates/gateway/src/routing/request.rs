@@ -71,6 +71,8 @@ pub(super) fn route_request(
             .map(|names| names.into_iter().map(Into::into).collect()),
         features,
         conversation: conversation(exchange, received, route, content),
+        // Questions that begin alike are not one conversation yet.
+        continues: wanted.session_id.is_some() || memmem::find(content, b"\"assistant\"").is_some(),
     }
 }
 

@@ -91,13 +91,16 @@ impl DeploymentState {
         };
         let load = self.load.lock();
         let first_token_ms = load.first_token_ms(now);
+        let untried = if load.is_untried() { UNTRIED } else { 1.0 };
         Seen {
             health,
             limited_until,
             first_token_ms,
             total_ms: first_token_ms + load.token_ms(now) * expected_output as f64,
             // What others do to an engine shows in its own word only.
-            load: load.score(now, expected_output) * (1.0 + engine.unwrap_or(0.0) / BUSY_ENGINE),
+            load: untried
+                * load.score(now, expected_output)
+                * (1.0 + engine.unwrap_or(0.0) / BUSY_ENGINE),
         }
     }
 
@@ -252,6 +255,9 @@ pub struct RouteState {
     hasher: RandomState,
 }
 
+/// How much better than configured a deployment looks that was never asked, so that each is tried and
+/// not only the one that happened to be first.
+const UNTRIED: f64 = 0.01;
 /// Requests in an engine that make it look twice as loaded as without them.
 const BUSY_ENGINE: f64 = 8.0;
 

@@ -213,6 +213,12 @@ impl LoadMeter {
         self.failures_at(self.clock.at(now))
     }
 
+    /// Whether nothing was ever sent there, so that all that is known is what the configuration says.
+    #[must_use]
+    pub fn is_untried(&self) -> bool {
+        !self.first_token.known && self.requests == 0 && self.failures == 0.0
+    }
+
     /// Requests under way.
     #[must_use]
     pub fn requests_in_flight(&self) -> u32 {

@@ -353,3 +353,13 @@ mod rate {
         }
     }
 }
+
+#[test]
+fn it_is_untried_until_something_was_sent_there() {
+    let mut meter = LoadMeter::new(1_000.0, 20.0, 1.0);
+    assert!(meter.is_untried());
+    let request = meter.begin(1, 10, 10, true);
+    assert!(!meter.is_untried());
+    meter.finish(2, request, Finish::Failed);
+    assert!(!meter.is_untried(), "who only fails is not tried for ever");
+}

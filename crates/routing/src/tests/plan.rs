@@ -45,6 +45,7 @@ fn request() -> RouteRequest {
         allowed_providers: None,
         features: PromptFeatures::default(),
         conversation: None,
+        continues: false,
     }
 }
 
