@@ -42,7 +42,7 @@ pub(crate) async fn dispatch(
         if exchange.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err((exchange, deadline_exceeded()));
         }
-        match watch(&exchange, received, &route, &deployment).await {
+        match Box::pin(watch(&exchange, received, &route, &deployment)).await {
             Ok(watch) => exchange.watch = watch,
             Err(error) => {
                 tries.last.get_or_insert(error);
@@ -53,7 +53,9 @@ pub(crate) async fn dispatch(
         exchange.deployment = Some(Arc::clone(&deployment));
         let attempted = match tries.hedge(&exchange, received, &deployment) {
             Some((other, delay)) => {
-                hedged(&dispatch, exchange, received, &route, &deployment, &other, delay).await
+                let racing =
+                    hedged(&dispatch, exchange, received, &route, &deployment, &other, delay);
+                Box::pin(racing).await
             }
             None => dispatch.attempt(exchange, &deployment).await,
         };
@@ -229,7 +231,8 @@ async fn hedged(
             (exchange, error)
         }))
     };
-    let attempted = race(dispatch.attempt(exchange, deployment), delay, ask_other).await;
+    let racing = race(dispatch.attempt(exchange, deployment), delay, ask_other);
+    let attempted = Box::pin(racing).await;
     attempted.map_err(|(mut exchange, error)| {
         exchange.win();
         (exchange, error)
