@@ -91,6 +91,7 @@ fn flush(inner: &Inner) -> Option<io::ErrorKind> {
             inner.sync_failures.fetch_add(1, Ordering::Relaxed);
             failed = Some(error.kind());
         }
+        segment.release();
     }
     failed
 }

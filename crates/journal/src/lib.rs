@@ -1,8 +1,8 @@
 //! An append-only local journal of records that survive the death of the process.
 //!
 //! [`Journal::append`] copies a record into a file mapped into memory: 150 to 200 ns for 500 bytes,
-//! from any thread, without a lock and without a system call; the first write to a page after it
-//! went to the disk costs a fault of some microseconds. What it returned for is read back after
+//! from any thread, without a lock and without a system call; the first write to a page, and the
+//! first after it went to the disk, costs a fault of some microseconds. What it returned for is read back after
 //! the process was killed in any way, for the page cache belongs to the kernel. Against a power failure
 //! a background thread writes changed pages to the disk every [`Options::sync_interval`];
 //! [`Journal::sync`] waits for that.
@@ -19,7 +19,8 @@
 //!
 //! Segments (`0000000001.seg`, ...) of a fixed size whose whole length is written with zeros before
 //! they are used, so that a full disk is an error when one is made and never a fault when one is
-//! written; `position`, how far the consumer came; `lock`, which keeps a second process out. The
+//! written. Only the pages in use are in the memory of the process: about 1 MiB of each segment at
+//! most, for what was written and read is left to the page cache; `position`, how far the consumer came; `lock`, which keeps a second process out. The
 //! next segment is prepared in the background. A segment goes when all in it is acknowledged and
 //! none of its records is open. File systems that copy on write or compress (btrfs, ZFS) do not
 //! keep the promise of written zeros; a full disk can be a fault of the process there.

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicU64;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
 /// A file mapped for reading and writing, shared with the page cache: what is written here
 /// outlives the process without a system call.
@@ -31,7 +31,8 @@ impl Words {
         if words == 0 || file.metadata()?.len() < bytes as u64 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        let map = MmapOptions::new().len(bytes).populate().map_raw(file)?;
+        // No page of it counts as memory of the process before it is used.
+        let map = MmapOptions::new().len(bytes).map_raw(file)?;
         Ok(Self { map, words })
     }
 
@@ -46,5 +47,18 @@ impl Words {
     /// Writes the changed pages among these words to the disk and waits for it.
     pub(crate) fn flush(&self, from: usize, words: usize) -> io::Result<()> {
         self.map.flush_range(from.saturating_mul(8), words.saturating_mul(8))
+    }
+
+    /// Gives back the memory of the first `words` words. What they hold stays in the page cache,
+    /// from where the next use takes it.
+    pub(crate) fn release(&self, words: usize) -> io::Result<()> {
+        let bytes = words.min(self.words).saturating_mul(8);
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: of a shared mapping of a file only the entries of the page table go: a page that
+        // was written stays dirty in the page cache, and whoever reads or writes the words at this
+        // moment or later gets the same page again. Every reference to them stays valid.
+        unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, 0, bytes) }
     }
 }

@@ -158,7 +158,10 @@ fn next(segments: &Segments, (number, word): Place, damaged: &mut u64) -> Next {
         let tail = segment.tail();
         while word < tail {
             match segment.look(word) {
-                Look::Record(record) => return Next::Record((number, word), record),
+                Look::Record(record) => {
+                    segment.touch(record.words);
+                    return Next::Record((number, word), record);
+                }
                 // Somebody is writing it at this moment.
                 Look::Empty if word >= segment.recovered_until => {
                     return Next::End((number, word));

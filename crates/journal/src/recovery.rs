@@ -239,6 +239,8 @@ impl Scan {
                 Kind::Open | Kind::Opened => self.opens.push((segment.number, begin, record)),
             }
         }
+        segment.touch(end);
+        segment.release();
         at.max(end)
     }
 }

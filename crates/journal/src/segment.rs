@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -17,8 +17,10 @@ use crate::record::{self, Look, Record};
 const MAGIC: u64 = u64::from_le_bytes(*b"llmpjrnl");
 const VERSION: u64 = 1;
 const COPY_WORDS: usize = 8;
-/// Words of the smallest page there is.
-const PAGE_WORDS: usize = 512;
+/// Bytes written or read at once, past the mapping.
+const BLOCK: usize = 64 * 1024;
+/// So many words are written or read before the memory of a segment is given back: 1 MiB.
+const RESIDENT_WORDS: usize = 128 * 1024;
 /// Words before the first record.
 pub(crate) const HEADER_WORDS: usize = 2 * COPY_WORDS;
 const SEALED: usize = 1 << (usize::BITS - 1);
@@ -31,6 +33,8 @@ pub(crate) struct Segment {
     pub(crate) bytes: u64,
     words: Words,
     salt: u64,
+    /// The word behind the last one that was not zero when the segment was made or found.
+    used: usize,
     /// First word that is not reserved; the top bit says that no more are.
     tail: AtomicUsize,
     /// Records before this word were there when the journal was opened: what is not a record there
@@ -44,6 +48,8 @@ pub(crate) struct Segment {
     changed_from: AtomicUsize,
     /// The last flush took words before this one.
     flushed: AtomicUsize,
+    /// About so many words were written or read since memory was given back.
+    touched: AtomicUsize,
 }
 
 /// A segment found at start, and whether its file is shorter than it was made.
@@ -113,7 +119,7 @@ impl Segment {
             header(number, words, salt).iter().flat_map(|value| value.to_le_bytes()).collect();
         file.write_all(&copy)?;
         file.write_all(&copy)?;
-        let zeros = vec![0_u8; 64 * 1024];
+        let zeros = vec![0_u8; BLOCK];
         let mut left = words.saturating_sub(HEADER_WORDS).saturating_mul(8);
         while left > 0 {
             let piece = zeros.get(..left).unwrap_or(&zeros);
@@ -122,12 +128,6 @@ impl Segment {
         }
         file.sync_all()?;
         let mapped = Words::map(&file, words)?;
-        // The first write to a page is a fault of some microseconds: here, not at an append.
-        for page in mapped.as_slice().chunks(PAGE_WORDS) {
-            if let Some(word) = page.first() {
-                word.fetch_or(0, Ordering::Relaxed);
-            }
-        }
         fs::rename(made, path)?;
         if let Some(dir) = path.parent() {
             File::open(dir)?.sync_all()?;
@@ -138,12 +138,14 @@ impl Segment {
             bytes: words as u64 * 8,
             words: mapped,
             salt,
+            used: HEADER_WORDS,
             tail: AtomicUsize::new(HEADER_WORDS),
             recovered_until: HEADER_WORDS,
             open: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             changed_from: AtomicUsize::new(usize::MAX),
             flushed: AtomicUsize::new(HEADER_WORDS),
+            touched: AtomicUsize::new(0),
         })
     }
 
@@ -160,6 +162,7 @@ impl Segment {
         if there < HEADER_WORDS {
             return Ok(None);
         }
+        let used = used(&file, there).map_err(io)?;
         let mapped = Words::map(&file, there).map_err(io)?;
         let (words, salt) = read_header(&mapped, path, number)?;
         let truncated = there < words;
@@ -170,12 +173,14 @@ impl Segment {
                 path: path.to_path_buf(),
                 bytes,
                 salt,
+                used,
                 tail: AtomicUsize::new(end | SEALED),
                 recovered_until: end,
                 open: AtomicU64::new(0),
                 dirty: AtomicBool::new(false),
                 changed_from: AtomicUsize::new(usize::MAX),
                 flushed: AtomicUsize::new(HEADER_WORDS),
+                touched: AtomicUsize::new(0),
                 words: mapped,
             },
             truncated,
@@ -188,10 +193,9 @@ impl Segment {
         self.tail = AtomicUsize::new(at);
     }
 
-    /// The word behind the last one that is not zero.
+    /// The word behind the last one that was not zero when the segment was made or found.
     pub(crate) fn used(&self) -> usize {
-        let words = self.words.as_slice();
-        words.iter().rposition(|word| word.load(Ordering::Relaxed) != 0).map_or(0, |at| at + 1)
+        self.used
     }
 
     /// Words of the segment, header included.
@@ -286,9 +290,24 @@ impl Segment {
         words.iter().any(|word| word.load(Ordering::Relaxed) != 0)
     }
 
+    /// Notes that so many words were written or read: pages of them are in memory now.
+    pub(crate) fn touch(&self, words: usize) {
+        self.touched.fetch_add(words, Ordering::Relaxed);
+    }
+
+    /// Gives back the memory of what was written and read, if it has become much, or nothing more
+    /// is written here. It is read from the page cache when it is needed again.
+    pub(crate) fn release(&self) {
+        let touched = self.touched.load(Ordering::Relaxed);
+        if touched >= RESIDENT_WORDS || touched > 0 && self.is_sealed() {
+            self.touched.store(0, Ordering::Relaxed);
+            // Refused, it stays in memory, which is no fault.
+            _ = self.words.release(self.tail());
+        }
+    }
+
     /// Writes to the disk what changed since the last time. No more than that: a page that is
-    /// written to the disk costs a fault at the next write, and the pages not used yet were made
-    /// writable when the segment was.
+    /// written to the disk costs a fault at the next write.
     pub(crate) fn flush(&self) -> io::Result<()> {
         let dirty = self.dirty.swap(false, Ordering::SeqCst);
         let changed = self.changed_from.swap(usize::MAX, Ordering::SeqCst);
@@ -299,13 +318,31 @@ impl Segment {
         let from = self.flushed.load(Ordering::Relaxed).min(changed);
         // Records reserved and not yet written lie before `tail` too; who writes them will see
         // this.
-        self.flushed.store(tail, Ordering::SeqCst);
+        self.touch(tail.saturating_sub(self.flushed.swap(tail, Ordering::SeqCst)));
         fence(Ordering::SeqCst);
         self.words.flush(from, tail.saturating_sub(from)).inspect_err(|_| {
             self.dirty.store(true, Ordering::Release);
             self.changed_from.fetch_min(from, Ordering::SeqCst);
         })
     }
+}
+
+/// The word behind the last one of `words` that is not zero. Read, not mapped: most of a segment
+/// is not in use yet, and would be in memory for this alone.
+fn used(file: &File, words: usize) -> io::Result<usize> {
+    let mut block = vec![0_u8; BLOCK];
+    let mut end = words.saturating_mul(8);
+    while end > 0 {
+        let length = (end - 1) % BLOCK + 1;
+        let begin = end - length;
+        let block = block.get_mut(..length).unwrap_or_default();
+        file.read_exact_at(block, begin as u64)?;
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            return Ok((begin + last) / 8 + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
 }
 
 fn read_header(mapped: &Words, path: &Path, number: u32) -> Result<(usize, u64), OpenError> {
