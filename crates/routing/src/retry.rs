@@ -12,7 +12,8 @@ use crate::steady::SteadyClock;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryOptions {
-    /// Attempts at a request in all, at all deployments together, the first included; default 3.
+    /// Calls for a request that a provider may have worked on, at all deployments together, the
+    /// first included; default 3. Deployments that did no work (no connection, 429) do not count.
     #[schemars(range(min = 1, max = 100))]
     pub max_attempts: u32,
     /// How often it is tried again at the same deployment where there is no other; default 1.

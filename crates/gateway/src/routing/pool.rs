@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
 use chat::{ApiError, ErrorKind};
 use parking_lot::Mutex;
 use routing::Millis;
@@ -33,7 +34,7 @@ pub struct PoolOptions {
 #[derive(Debug)]
 pub struct Pool {
     name: Box<str>,
-    options: Mutex<PoolOptions>,
+    options: ArcSwap<PoolOptions>,
     inner: Mutex<Inner>,
 }
 
@@ -86,7 +87,7 @@ impl Pool {
         let queue = AdmissionQueue::new(options.queue.clone());
         Self {
             name: name.into(),
-            options: Mutex::new(options),
+            options: ArcSwap::from_pointee(options),
             inner: Mutex::new(Inner { queue, waiting: HashMap::new() }),
         }
     }
@@ -100,11 +101,11 @@ impl Pool {
     /// Goes on with other options; who waits keeps the place.
     pub fn reconfigure(&self, options: PoolOptions) {
         self.inner.lock().queue.set_options(options.queue.clone());
-        *self.options.lock() = options;
+        self.options.store(Arc::new(options));
     }
 
-    pub(crate) fn options(&self) -> PoolOptions {
-        self.options.lock().clone()
+    pub(crate) fn options(&self) -> Guard<Arc<PoolOptions>> {
+        self.options.load()
     }
 
     /// When a place may be free for a job; `None`: now.
@@ -134,7 +135,7 @@ impl Pool {
         };
         // From here on, who goes away gives the place back.
         let place = self.place(ticket);
-        let longest = self.options.lock().queue.max_wait_ms;
+        let longest = self.options.load().queue.max_wait_ms;
         let started = tokio::time::timeout(Duration::from_millis(longest + 1), turn).await;
         match started {
             Ok(Ok(true)) => Ok(place),
