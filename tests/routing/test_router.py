@@ -308,14 +308,9 @@ def test_quality_follows_feedback(simulators, routers):
     models = chat("provider: p0, quality: 0.8", "provider: p1, quality: 0.75")
     router = routers(simulators(2), routing=routing, models=models)
     assert router.served()[0] == "p0"
-    for _ in range(8):
-        request = router.ask(model="chat").headers["x-request-id"]
-        said = {"request_id": request, "score": 0}
-        wait_until(
-            lambda: httpx.post(
-                router.url + "/v1/feedback", json=said, headers=bearer(STATIC_KEY)
-            ).is_success
-        )
+    said = {"request_id": router.ask(model="chat").headers["x-request-id"], "score": 0}
+    answer = httpx.post(router.url + "/v1/feedback", json=said, headers=bearer(STATIC_KEY))
+    assert answer.is_success, answer.text
     wait_until(lambda: router.served()[0] == "p1", 5)
 
 
@@ -373,3 +368,13 @@ def test_replicas_tell_each_other_of_the_dead(tmp_path, simulators, routers):
     finally:
         redis.stop()
         postgres.remove()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_costs_the_deployment_its_good_name(simulators, routers, stream):
+    routing = "policy: quality, stickiness_margin: 0, " + QUICK
+    models = chat("provider: p0, quality: 0.72", "provider: p1, quality: 0.7")
+    router = routers(simulators(2), routing=routing, models=models)
+    assert router.served()[0] == "p0"
+    router.ask(model="chat", text="[[sim: refusal=нет]]", stream=stream)
+    assert router.served()[0] == "p1"

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use chat::{ApiError, ChatRequest, ChatResponse, ErrorKind, StreamEvent, Usage};
+use chat::{ApiError, ChatRequest, ChatResponse, ErrorKind, FinishReason, StreamEvent, Usage};
 use dialects::{
     AnswerContext, EncodedError, EncodedRequest, StreamDecode, StreamEncode, Target, Unsupported,
     anthropic, gigachat, openai_chat, openai_completions, openai_responses, yandexgpt,
 };
 use http::{HeaderValue, Response, header};
+use memchr::memmem;
 use providers::{Operation, Provider, WireFormat};
 use serde::Deserialize;
 
@@ -263,6 +264,27 @@ pub(crate) fn watch_whole(
     }
 }
 
+/// Whether an answer ended because the model, or its provider's filter, would not give one.
+pub(crate) fn is_refusal(finish: &FinishReason) -> bool {
+    matches!(finish, FinishReason::ContentFilter | FinishReason::Refusal)
+}
+
+/// Whether bytes that are forwarded, whole or a piece of a stream, tell of a refusal: by the members in
+/// which OpenAI's and Anthropic's answers say so. A text that speaks of them has its quotes escaped.
+pub(crate) fn tells_refusal(bytes: &[u8]) -> bool {
+    const SAID: [&[u8]; 3] = [b"\"refusal\":", b"\"content_filter\"", b"\"stop_reason\":"];
+    SAID.iter().any(|said| {
+        memmem::find_iter(bytes, said).any(|at| {
+            let after = bytes.get(at + said.len()..).unwrap_or_default().trim_ascii_start();
+            match *said {
+                b"\"refusal\":" => after.first() == Some(&b'"') && !after.starts_with(b"\"\""),
+                b"\"stop_reason\":" => after.starts_with(b"\"refusal\""),
+                _ => matches!(after.first(), Some(b',' | b'}')),
+            }
+        })
+    })
+}
+
 /// A provider's error.
 pub(crate) fn decode_error(
     format: Option<WireFormat>,
@@ -441,6 +463,26 @@ mod tests {
         ] {
             let error = openai_chat::decode_error(status, body.as_bytes(), None);
             assert_eq!(embeds_not(&error), wanted, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_from_texts_about_them() {
+        for said in [
+            r#"{"choices":[{"message":{"content":null,"refusal":"нет"},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"message":{"content":""},"finish_reason": "content_filter"}]}"#,
+            r#"data: {"choices":[{"delta":{},"finish_reason":"content_filter","index":0}]}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"refusal"}}"#,
+        ] {
+            assert!(tells_refusal(said.as_bytes()), "{said}");
+        }
+        for other in [
+            r#"{"choices":[{"message":{"content":"да","refusal":null},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"message":{"content":"{\"refusal\":\"x\"}"},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"content_filter_results":{}}],"refusal":""}"#,
+            r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#,
+        ] {
+            assert!(!tells_refusal(other.as_bytes()), "{other}");
         }
     }
 }

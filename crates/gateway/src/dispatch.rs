@@ -127,6 +127,7 @@ impl Dispatch<'_> {
             exchange.stage(Stage::dispatch);
             match codec::watch_whole(exchange.surface, format, &body) {
                 Ok(watched) => {
+                    exchange.declined = exchange.has_choice() && codec::tells_refusal(&body);
                     exchange.usage = watched.usage;
                     exchange.response_model = watched.model;
                 }
@@ -476,6 +477,10 @@ fn send_checked(
 fn note(exchange: &mut Exchange, response: &ChatResponse) {
     exchange.usage = response.usage;
     exchange.response_model = Some(response.model.clone());
+    exchange.declined = response.choices.iter().any(|choice| {
+        codec::is_refusal(&choice.finish)
+            || choice.parts.iter().any(|part| matches!(part, chat::Part::Refusal(_)))
+    });
 }
 
 /// A repaired answer cost what all its attempts cost.

@@ -15,6 +15,7 @@ use dialects::{StreamDecode, StreamEncode};
 use providers::AnswerBody;
 use tokio::time::Sleep;
 
+use crate::codec;
 use crate::exchange::Exchange;
 use crate::heartbeat::Heartbeat;
 use crate::tap::{Tap, interrupted};
@@ -241,6 +242,9 @@ impl Relay {
             Passage::Forward { tap, .. } => {
                 self.exchange.delivered.observe_bytes(&chunk);
                 self.exchange.note_delivered();
+                if self.exchange.has_choice() && !self.exchange.declined {
+                    self.exchange.declined = codec::tells_refusal(&chunk);
+                }
                 if self.exchange.time_to_first_token.is_none() && begun(&self.exchange, self.pieces)
                 {
                     note_first_token(&mut self.exchange, self.call_started);
@@ -294,6 +298,10 @@ impl Relay {
                     self.exchange.response_model = Some(model.clone());
                 }
                 StreamEvent::End => ended = true,
+                StreamEvent::Refusal { .. } => self.exchange.declined = true,
+                StreamEvent::Finish { reason, .. } if codec::is_refusal(reason) => {
+                    self.exchange.declined = true;
+                }
                 _ => {}
             }
             self.exchange.delivered.observe_event(event);
