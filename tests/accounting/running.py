@@ -157,7 +157,7 @@ models:
 
     def spend(self, by="provider"):
         """Nano-roubles and entries of each group, once nothing waits in the journal."""
-        time.sleep(0.3)
+        time.sleep(0.6)
         rows = self.manage("GET", f"usage?by={by}")["data"]
         return {row["group"][by]: row for row in rows}
 

@@ -122,6 +122,19 @@ def test_a_hard_budget_holds_under_parallel_requests(gateway):
     assert 0 < gateway.spend("tenant")[tenant]["cost_nanos"] <= ROUBLE
 
 
+def test_a_budget_begins_with_what_was_spent_just_before(gateway):
+    tenant, key = gateway.make_key()
+    # Nothing of this is in the database yet, for it is not written at once.
+    for _ in range(5):
+        assert gateway.ask(key["key"]).is_success
+    budget = gateway.manage("POST", "budgets", {
+        "tenant": tenant, "name": "рубль", "scope": {"kind": "tenant"}, "period": "total",
+        "amount_nanos": ROUBLE, "hard": True,
+    })
+    spent = wait_until(lambda: gateway.manage("GET", f"budgets/{budget['id']}/status")["spent_nanos"])
+    assert spent == gateway.spend("tenant")[tenant]["cost_nanos"] > 0
+
+
 def test_alerts_of_a_budget_reach_its_webhook_once(gateway):
     seen = []
 

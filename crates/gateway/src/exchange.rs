@@ -21,7 +21,7 @@ use crate::race::Race;
 use crate::routing::{Decided, Watch};
 use crate::snapshot::{Deployment, Route, Snapshot};
 use crate::surface::{Surface, Vendor};
-use crate::worker::id_seed;
+use crate::worker::record_id;
 
 /// The status that stands for a caller who went away before the answer (nginx's).
 const CALLER_GONE: u16 = 499;
@@ -109,7 +109,7 @@ impl Exchange {
             surface,
             vendor: surface.vendor(),
             request_id,
-            record_id: id_seed(),
+            record_id: record_id(now_ms()),
             started: now,
             principal: None,
             route: None,

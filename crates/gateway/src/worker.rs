@@ -207,13 +207,53 @@ fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
+/// In the order of their bytes.
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
 /// 24 letters and digits, for ids that must differ but need not be secret.
 pub(crate) fn id_seed() -> String {
-    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    random_letters(24).collect()
+}
+
+/// As [`id_seed`], but greater for a later time: the database looks for each id in an index, and
+/// adds to an end of it what it would else write all over it.
+pub(crate) fn record_id(at_ms: i64) -> String {
+    const TIME: u32 = 8;
+    let at_ms = u64::try_from(at_ms).unwrap_or_default();
+    let time = (0..TIME).rev().map(|digit| {
+        let value = at_ms / 62_u64.pow(digit) % 62;
+        char::from(ALPHABET[value as usize])
+    });
+    time.chain(random_letters(16)).collect()
+}
+
+fn random_letters(count: usize) -> impl Iterator<Item = char> {
     thread_local! {
         static RANDOM: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::new());
     }
-    RANDOM.with_borrow_mut(|random| {
-        (0..24).map(|_| char::from(ALPHABET[random.usize(..ALPHABET.len())])).collect()
-    })
+    let letter = |_| {
+        let place = RANDOM.with_borrow_mut(|random| random.usize(..ALPHABET.len()));
+        char::from(ALPHABET[place])
+    };
+    (0..count).map(letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::record_id;
+
+    #[test]
+    fn ids_of_records_differ_and_grow_with_time() {
+        // 2026, a millisecond later, the next places of the number, 2100.
+        let times = [1_795_392_000_000, 1_795_392_000_001, 1_795_392_000_062, 4_102_444_800_000];
+        let ids = times.map(record_id);
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ids.iter().all(|id| id.len() == 24));
+        assert!(record_id(times[0]) < ids[1]);
+        assert_ne!(record_id(times[0]), ids[0]);
+        // Behind the greatest letter comes the next place.
+        let carry = [record_id(61), record_id(62), record_id(62 * 62)];
+        assert_eq!(carry.each_ref().map(|id| &id[..8]), ["0000000z", "00000010", "00000100"]);
+        assert_eq!(&record_id(-1)[..8], "00000000");
+    }
 }

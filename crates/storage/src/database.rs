@@ -110,6 +110,9 @@ impl Default for DatabaseOptions {
 #[derive(Clone)]
 pub struct Database {
     pub(crate) pool: AnyPool,
+    /// For what is written all the time. With SQLite a single connection: each keeps pages of its
+    /// own in memory, and forgets them when another one has written.
+    pub(crate) writer: AnyPool,
     pub(crate) engine: Engine,
 }
 
@@ -144,12 +147,13 @@ impl Database {
         let connect = AnyConnectOptions::from_str(&url)?;
         let on_connect = match engine {
             // FULL: what the ledger has taken is forgotten by the journal, so it must be on the disk.
-            // Ids come in no order: with 32 MiB of pages in memory and a checkpoint for each 16 MiB,
-            // their index is not read and written again for each few entries.
+            // The ledger grows at the end of its indices, so 8 MiB of pages in memory for each
+            // connection are enough; with a checkpoint for each 16 MiB, those that do not grow at
+            // the end are not written again for each few entries.
             Engine::Sqlite => {
                 "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
                  PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-                 PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768; \
+                 PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -8192; \
                  PRAGMA wal_autocheckpoint = 4096"
             }
             Engine::Postgres => {
@@ -164,22 +168,31 @@ impl Database {
             sqlx::raw_sql(on_connect).execute(&mut connection).await?;
             connection.close().await?;
         }
-        let pool = AnyPoolOptions::new()
-            .max_connections(match engine {
-                Engine::Sqlite => 4,
-                Engine::Postgres => options.max_connections,
-            })
-            .acquire_timeout(options.connect_timeout)
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    sqlx::raw_sql(on_connect).execute(connection).await?;
-                    Ok(())
+        let pool_of = |connections| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(options.connect_timeout)
+                // Nothing is between us and a file that could have been lost.
+                .test_before_acquire(engine == Engine::Postgres)
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        sqlx::raw_sql(on_connect).execute(connection).await?;
+                        Ok(())
+                    })
                 })
-            })
-            .connect_with(connect)
-            .await?;
+        };
+        let (pool, writer) = match engine {
+            Engine::Sqlite => {
+                let pool = pool_of(4).connect_with(connect.clone()).await?;
+                (pool, pool_of(1).connect_lazy_with(connect))
+            }
+            Engine::Postgres => {
+                let pool = pool_of(options.max_connections).connect_with(connect).await?;
+                (pool.clone(), pool)
+            }
+        };
         migrate(&pool, engine).await?;
-        Ok(Self { pool, engine })
+        Ok(Self { pool, writer, engine })
     }
 
     /// Whether it can be reached now.
@@ -193,6 +206,7 @@ impl Database {
 
     /// Closes all connections.
     pub async fn close(&self) {
+        self.writer.close().await;
         self.pool.close().await;
     }
 }

@@ -60,7 +60,7 @@ impl DecisionStore for Database {
         if records.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.pool.begin().await.map_err(unavailable)?;
+        let mut transaction = self.writer.begin().await.map_err(unavailable)?;
         let last = take_numbers(&mut transaction, records.len()).await?;
         let mut next = last - bound(records.len());
         for batch in records.chunks(BATCH) {

@@ -266,7 +266,7 @@ impl DirectoryStore for Database {
             *latest = (*latest).max(*at_ms);
         }
         let latest: Vec<(String, i64)> = latest.into_iter().collect();
-        let mut transaction = self.pool.begin().await.map_err(DatabaseFault)?;
+        let mut transaction = self.writer.begin().await.map_err(DatabaseFault)?;
         for batch in latest.chunks(BATCH) {
             let sql = format!(
                 "INSERT INTO key_use (id, last_used_ms) VALUES {}

@@ -36,8 +36,9 @@ const COLUMNS: [&str; 22] = [
     "outcome",
 ];
 
-/// Entries of one statement: 22 columns each, and SQLite takes 32,766 parameters.
-const BATCH: usize = 500;
+/// Entries of one statement: 22 columns each, and SQLite takes 32,766 parameters. Any number is put
+/// together from these, so that there are few statements, each of which is parsed once.
+const BATCHES: [usize; 5] = [500, 100, 25, 5, 1];
 
 #[cfg(test)]
 const DAY_MS: i64 = 86_400_000;
@@ -94,8 +95,14 @@ fn outcome(name: &str) -> Result<LedgerOutcome, LedgerError> {
 }
 
 fn insert_statement(engine: Engine, entries: usize) -> String {
+    // SQLite would keep a copy of each page that a statement of several rows changes, to take back
+    // this statement alone if it fails. We take back the whole transaction.
+    let insert = match engine {
+        Engine::Sqlite => "INSERT OR FAIL",
+        Engine::Postgres => "INSERT",
+    };
     format!(
-        "INSERT INTO ledger ({}) VALUES {} ON CONFLICT (id) DO NOTHING",
+        "{insert} INTO ledger ({}) VALUES {} ON CONFLICT (id) DO NOTHING",
         COLUMNS.join(", "),
         places(engine, entries, COLUMNS.len())
     )
@@ -202,10 +209,13 @@ impl LedgerStore for Database {
         // for each other.
         let mut entries: Vec<&LedgerEntry> = entries.iter().collect();
         entries.sort_by(|one, other| one.id.cmp(&other.id));
-        let mut transaction = self.pool.begin().await.map_err(unavailable)?;
-        for batch in entries.chunks(BATCH) {
-            let mut query = sqlx::query(AssertSqlSafe(insert_statement(self.engine, batch.len())))
-                .persistent(batch.len() == BATCH);
+        let mut transaction = self.writer.begin().await.map_err(unavailable)?;
+        let mut rest = entries.as_slice();
+        while !rest.is_empty() {
+            let size = BATCHES.into_iter().find(|size| *size <= rest.len()).unwrap_or(1);
+            let (batch, behind) = rest.split_at(size);
+            rest = behind;
+            let mut query = sqlx::query(AssertSqlSafe(insert_statement(self.engine, size)));
             for entry in batch {
                 query = query
                     .bind(storable(&entry.id))

@@ -7,6 +7,7 @@ use identity::{DirectoryStore, DirectoryView, RecordKind};
 use storage::Database;
 use tokio::sync::Notify;
 
+use super::ledger_shipping::Shipping;
 use super::{budgets, now_ms};
 
 /// How often the database is asked for changes that others have made.
@@ -23,14 +24,15 @@ const PAGE: usize = 5000;
 /// Keeps the directory in memory as it is in the database.
 pub(super) struct DirectorySync {
     database: Arc<Database>,
+    shipping: Arc<Shipping>,
     view: DirectoryView,
     /// Budgets could not be made from the directory as it is now.
     budgets_due: bool,
 }
 
 impl DirectorySync {
-    pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { database, view: DirectoryView::default(), budgets_due: true }
+    pub(super) fn new(database: Arc<Database>, shipping: Arc<Shipping>) -> Self {
+        Self { database, shipping, view: DirectoryView::default(), budgets_due: true }
     }
 
     /// Takes all changes, and puts them in force.
@@ -55,6 +57,8 @@ impl DirectorySync {
             accounting.publish_directory(self.view.clone());
         }
         if self.budgets_due {
+            // A new budget begins with what the ledger knows was spent.
+            self.shipping.ship_all().await.map_err(|error| error.to_string())?;
             let running = accounting.budgets();
             let meters = budgets::meters(&self.view, &running, &self.database);
             accounting.publish_budgets(meters.await.map_err(|error| error.to_string())?);

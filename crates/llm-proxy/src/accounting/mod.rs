@@ -22,6 +22,7 @@ use telemetry::Metrics;
 use tokio::sync::{Notify, mpsc};
 
 use directory_sync::DirectorySync;
+use ledger_shipping::Shipping;
 
 use crate::routing;
 
@@ -40,7 +41,7 @@ pub(crate) fn now_ms() -> i64 {
 /// The stores, open, with all that an earlier process left behind taken over.
 pub(crate) struct Stores {
     database: Arc<Database>,
-    journal: Arc<Journal>,
+    shipping: Arc<Shipping>,
     alerts: mpsc::UnboundedReceiver<BudgetAlert>,
     sync: DirectorySync,
     changed: Arc<Notify>,
@@ -68,23 +69,23 @@ pub(crate) async fn open(
         .map_err(|error| format!("storage.journal: {}: {error}", directory.display()))?;
     let journal = Arc::new(journal);
     ledger_shipping::recover(&journal, &recovery)?;
-    ledger_shipping::ship_all(&journal, &database, metrics)
-        .await
-        .map_err(|error| format!("storage.database: {error}"))?;
+    let shipping = Shipping::new(Arc::clone(&journal), Arc::clone(&database), Arc::clone(metrics));
+    let shipping = Arc::new(shipping);
+    shipping.ship_all().await.map_err(|error| format!("storage.database: {error}"))?;
     let (sender, alerts) = mpsc::unbounded_channel();
     let counted = Arc::clone(metrics);
     let accounting = Accounting::new(
-        Some(Arc::clone(&journal)),
+        Some(journal),
         Box::new(move |alert| {
             counted.accounting.budget_alerts.inc();
             _ = sender.send(alert);
         }),
         Some(Arc::clone(metrics)),
     );
-    let mut sync = DirectorySync::new(Arc::clone(&database));
+    let mut sync = DirectorySync::new(Arc::clone(&database), Arc::clone(&shipping));
     sync.refresh(&accounting).await.map_err(|error| format!("storage.database: {error}"))?;
     let changed = Arc::new(Notify::new());
-    Ok((Stores { database, journal, alerts, sync, changed }, accounting))
+    Ok((Stores { database, shipping, alerts, sync, changed }, accounting))
 }
 
 /// `sqlite://FILE` with a relative file, from `folder`; anything else as it is.
@@ -97,7 +98,7 @@ fn located(url: &str, folder: &Path) -> String {
 /// What runs beside the requests, to be stopped with the process.
 pub(crate) struct Running {
     database: Arc<Database>,
-    journal: Arc<Journal>,
+    shipping: Arc<Shipping>,
     gateway: Arc<Gateway>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     /// Where the admin API is, if it is served.
@@ -110,13 +111,9 @@ pub(crate) async fn start(
     config: &Config,
     gateway: &Arc<Gateway>,
 ) -> Result<Running, String> {
-    let Stores { database, journal, alerts, sync, changed } = stores;
+    let Stores { database, shipping, alerts, sync, changed } = stores;
     let mut tasks = vec![
-        tokio::spawn(ledger_shipping::run(
-            Arc::clone(&journal),
-            Arc::clone(&database),
-            Arc::clone(gateway),
-        )),
+        tokio::spawn(Arc::clone(&shipping).run()),
         tokio::spawn(sync.run(Arc::clone(gateway), Arc::clone(&changed))),
         tokio::spawn(alerts::run(alerts)),
     ];
@@ -130,7 +127,7 @@ pub(crate) async fn start(
         tasks.push(task);
         address
     });
-    Ok(Running { database, journal, gateway: Arc::clone(gateway), tasks, admin })
+    Ok(Running { database, shipping, gateway: Arc::clone(gateway), tasks, admin })
 }
 
 impl Running {
@@ -139,9 +136,7 @@ impl Running {
         for task in &self.tasks {
             task.abort();
         }
-        let shipping =
-            ledger_shipping::ship_all(&self.journal, &self.database, self.gateway.metrics());
-        match tokio::time::timeout(Duration::from_secs(5), shipping).await {
+        match tokio::time::timeout(Duration::from_secs(5), self.shipping.ship_all()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "usage stays in the journal until the next start");
