@@ -12,6 +12,10 @@ from running import BINARY, STATIC_KEY, wait_until
 
 def test_no_request_is_lost_when_a_provider_dies(simulators, routers):
     first, second = simulators(2)
+    # As fast as each other: else the one that is a hair faster may rightly have all requests.
+    pace = {"first_token_ms": 20, "jitter": 0}
+    for simulator in (first, second):
+        profile(simulator, **pace)
     router = routers([first, second], models=chat("provider: p0", "provider: p1"))
     served = {router.served()[0] for _ in range(20)}
     assert served == {"p0", "p1"}
@@ -23,11 +27,15 @@ def test_no_request_is_lost_when_a_provider_dies(simulators, routers):
         answers = [future.result() for future in waiting]
     # What had its first byte when the provider died may have broken off; nothing else failed.
     assert all(answer.status_code == 200 for answer in answers)
-    started = time.time()
-    assert {router.served()[0] for _ in range(30)} == {"p1"}
-    assert router.served() == ("p1", 1) and time.time() - started < 2
+    took = []
+    for _ in range(30):
+        started = time.time()
+        assert router.served()[0] == "p1"
+        took.append(time.time() - started)
+    assert router.served() == ("p1", 1) and max(took) < 1
     first.process.wait()
     restart(first)
+    profile(first, **pace)
     wait_until(lambda: "p0" in {router.served()[0] for _ in range(5)}, 30)
 
 

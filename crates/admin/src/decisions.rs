@@ -22,6 +22,10 @@ pub struct DeploymentRow {
     pub health: String,
     /// Expected milliseconds to the first token.
     pub first_token_ms: f64,
+    /// Expected time for each further token, milliseconds.
+    pub token_ms: f64,
+    /// Share of the recent calls that failed, 0 to 1.
+    pub failure_share: f64,
     /// Requests of this process under way there.
     pub in_flight: u32,
     /// The pool of local engines that it belongs to.

@@ -263,8 +263,9 @@ impl Relay {
                 if self.exchange.told(error.clone()) == error {
                     // The provider tells the caller in the dialect they share.
                     self.pending.push_back(event);
-                    self.complete();
+                    // First of all, or it would be a success of the deployment.
                     self.exchange.fail(200, &error);
+                    self.complete();
                 } else {
                     self.failure = Some(error);
                     self.upstream = None;

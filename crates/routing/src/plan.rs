@@ -126,7 +126,8 @@ impl NoCandidate {
 /// Filters first; of those that are left and can be asked, the policy's score decides. Scores within
 /// [`PlanOptions::tie_tolerance`] are equal: among them the priority decides, and among those of one
 /// priority the first is drawn by power of two choices on the load (Mitzenmacher 2001), the others
-/// follow by load. Restricted content goes to the strictest residency first whatever the policy.
+/// follow by load; one that is tried out after an outage goes before its equals. Restricted content
+/// goes to the strictest residency first whatever the policy.
 ///
 /// # Errors
 /// When filters removed all, or none that is left can be asked now.
@@ -179,10 +180,14 @@ pub fn plan(situation: &Situation<'_>, rng: &mut fastrand::Rng) -> Result<Plan, 
         group.sort_by(|one, other| {
             (one.idle().cmp(&other.idle()))
                 .then(one.priority.cmp(&other.priority))
+                // What is known of its load is from before it failed: only requests find out.
+                .then(other.probing.cmp(&one.probing))
                 .then(one.load.total_cmp(&other.load))
         });
         let same = |candidate: &&Candidate| {
-            candidate.priority == group[0].priority && candidate.idle() == group[0].idle()
+            candidate.priority == group[0].priority
+                && candidate.idle() == group[0].idle()
+                && candidate.probing == group[0].probing
         };
         let equals = group.iter().take_while(same).count();
         let drawn = draw(&mut group[..equals], rng);
@@ -216,6 +221,8 @@ struct Candidate {
     tier: u8,
     /// Of what would be its requests, how many it takes.
     share: f32,
+    /// It may be well again, and the next few requests find out.
+    probing: bool,
     score: f64,
     deflected: bool,
     offer: Offer,
@@ -239,6 +246,7 @@ impl Candidate {
                 Availability::Ramping(share) => share,
                 _ => 1.0,
             },
+            probing: facts.availability == Availability::Probing,
             score: 0.0,
             deflected: false,
             offer: Offer {

@@ -40,6 +40,19 @@ pub struct DeploymentState {
     first_tokens: Mutex<FirstTokenQuantile>,
 }
 
+/// How fast a deployment is, as far as was observed.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedSpeed {
+    /// Expected time to the first token, milliseconds.
+    pub first_token_ms: f64,
+    /// Expected time for each further token, milliseconds.
+    pub token_ms: f64,
+    /// Share of the recent calls that failed, 0 to 1.
+    pub failure_share: f64,
+    /// Requests of this process under way there.
+    pub in_flight: u32,
+}
+
 /// What a deployment looks like to a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
@@ -158,7 +171,13 @@ impl DeploymentState {
         took_ms: Millis,
         was_probe: bool,
     ) -> Option<Transition> {
-        self.load.lock().first_token(now, in_flight, took_ms);
+        {
+            let mut load = self.load.lock();
+            if was_probe {
+                load.answers_again();
+            }
+            load.first_token(now, in_flight, took_ms);
+        }
         was_probe.then(|| self.breaker.lock().probe_answered(now, took_ms)).flatten()
     }
 
@@ -172,7 +191,13 @@ impl DeploymentState {
         was_probe: bool,
     ) -> Option<Transition> {
         self.engine.lock().ended();
-        self.load.lock().finish(now, in_flight, finish);
+        {
+            let mut load = self.load.lock();
+            if was_probe && matches!(finish, Finish::Done { .. }) {
+                load.answers_again();
+            }
+            load.finish(now, in_flight, finish);
+        }
         self.breaker.lock().record(now, outcome, was_probe)
     }
 
@@ -198,16 +223,16 @@ impl DeploymentState {
         self.breaker.lock().peek(now)
     }
 
-    /// Expected time to the first token, milliseconds.
+    /// How fast it is, as far as was observed.
     #[must_use]
-    pub fn first_token_ms(&self, now: Millis) -> f64 {
-        self.load.lock().first_token_ms(now)
-    }
-
-    /// Requests of this process under way there.
-    #[must_use]
-    pub fn in_flight(&self) -> u32 {
-        self.load.lock().requests_in_flight()
+    pub fn observed(&self, now: Millis) -> ObservedSpeed {
+        let load = self.load.lock();
+        ObservedSpeed {
+            first_token_ms: load.first_token_ms(now),
+            token_ms: load.token_ms(now),
+            failure_share: load.failure_share(now),
+            in_flight: load.requests_in_flight(),
+        }
     }
 
     /// What its engine said of itself.

@@ -39,12 +39,15 @@ impl Decisions for RouterOverview {
         for route in snapshot.routes.values() {
             for deployment in &route.deployments {
                 let state = deployment.state();
+                let observed = state.observed(now);
                 rows.push(DeploymentRow {
                     route: route.name.clone(),
                     deployment: deployment.name().to_owned(),
                     health: state.health(now).name().to_owned(),
-                    first_token_ms: state.first_token_ms(now).round(),
-                    in_flight: state.in_flight(),
+                    first_token_ms: thousandths(observed.first_token_ms),
+                    token_ms: thousandths(observed.token_ms),
+                    failure_share: thousandths(observed.failure_share),
+                    in_flight: observed.in_flight,
                     pool: deployment.pool().map(|pool| pool.name().to_owned()),
                     engine: state.engine_load().map(|load| (load.running, load.waiting)),
                 });
@@ -52,4 +55,8 @@ impl Decisions for RouterOverview {
         }
         rows
     }
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }

@@ -134,8 +134,12 @@ impl Strategy for Router {
 
     fn first_token(&mut self, now: Millis, request: usize, deployment: usize, took_ms: Millis) {
         let Some((in_flight, probes)) = self.under_way.get_mut(&request) else { return };
+        let probes = std::mem::take(probes);
+        if probes {
+            self.meters[deployment].answers_again();
+        }
         self.meters[deployment].first_token(now, in_flight, took_ms);
-        if std::mem::take(probes) {
+        if probes {
             self.breakers[deployment].probe_answered(now, took_ms);
         }
     }

@@ -20,7 +20,8 @@ const FAILURE_PENALTY: f64 = 10.0;
 ///
 /// - Time to the first token: a moving average that jumps up with a slow answer and comes down
 ///   over 10 s (peak-EWMA, after Finagle).
-/// - Time for each further token: a moving average over 10 s.
+/// - Time for each further token: a moving average over 10 s. An answer that comes whole is divided
+///   between the two as they were before.
 /// - Share of calls that failed: over about 20 calls, forgotten in 10 s.
 /// - Requests and tokens in flight.
 ///
@@ -142,6 +143,14 @@ impl LoadMeter {
         }
     }
 
+    /// The deployment answers again after it was out of service: how slow it was when it failed says
+    /// nothing of it now, so what is measured next stands alone. To be called before that.
+    pub fn answers_again(&mut self) {
+        self.first_token.known = false;
+        self.token.known = false;
+        self.failures = 0.0;
+    }
+
     /// A request ended.
     pub fn finish(&mut self, now: Millis, mut request: InFlight, how: Finish) {
         let at = self.clock.tick(now);
@@ -172,10 +181,19 @@ impl LoadMeter {
                     self.token.average(at, each);
                 }
             }
-            // What the further tokens are expected to have taken is not the first one's.
+            // In which parts is not known, so both are as much off as the whole.
             None if silent => {
-                let first = total_ms as f64 - further * self.token.value;
-                self.measured_first_token(at, first.max(0.0));
+                let (first, each) = (self.first_token.value, self.token.value);
+                let expected = first + each * further;
+                if expected > 0.0 {
+                    let ratio = total_ms as f64 / expected;
+                    self.measured_first_token(at, first * ratio);
+                    if further > 0.0 {
+                        self.token.average(at, each * ratio);
+                    }
+                } else {
+                    self.measured_first_token(at, total_ms as f64);
+                }
             }
             None => {}
         }

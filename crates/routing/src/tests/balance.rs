@@ -84,7 +84,16 @@ mod load {
         close(meter.first_token_ms(101_500), 500.0);
         let how = Finish::Done { completion_tokens: 101, total_ms: 2_000, first_token_ms: None };
         meter.finish(3_500, whole, how);
-        close(meter.first_token_ms(3_500), 1_000.0);
+        close(meter.first_token_ms(3_500), 500.0 * 4.0 / 3.0);
+    }
+
+    #[test]
+    fn who_only_ever_answers_whole_is_compared_by_what_it_takes() {
+        let mut meter = LoadMeter::new(1_000.0, 20.0, 1.0);
+        let whole = meter.begin(0, 0, 101, false);
+        let how = Finish::Done { completion_tokens: 101, total_ms: 30, first_token_ms: None };
+        meter.finish(30, whole, how);
+        close(meter.score(30, 100), 30.0);
     }
 
     #[test]
@@ -362,4 +371,18 @@ fn it_is_untried_until_something_was_sent_there() {
     assert!(!meter.is_untried());
     meter.finish(2, request, Finish::Failed);
     assert!(!meter.is_untried(), "who only fails is not tried for ever");
+}
+
+#[test]
+fn what_was_measured_before_an_outage_does_not_count_after_it() {
+    let mut meter = LoadMeter::new(1_000.0, 20.0, 1.0);
+    let mut request = meter.begin(1, 10, 10, true);
+    meter.first_token(9_001, &mut request, 9_000);
+    meter.finish(9_001, request, Finish::Failed);
+    let mut request = meter.begin(10_000, 10, 10, true);
+    meter.answers_again();
+    meter.first_token(10_005, &mut request, 5);
+    assert!((meter.first_token_ms(10_005) - 5.0).abs() < 1e-9);
+    assert!(meter.failure_share(10_005) == 0.0);
+    meter.finish(10_005, request, Finish::Abandoned);
 }

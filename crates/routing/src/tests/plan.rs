@@ -62,6 +62,22 @@ fn planned(
 }
 
 #[test]
+fn a_deployment_that_is_tried_out_goes_before_its_equals() {
+    let mut profiles = [profile("a/m"), profile("b/m"), profile("c/m")];
+    let mut all = [facts(); 3];
+    all[1].availability = Availability::Probing;
+    all[1].load = 10_000.0;
+    let options = PlanOptions::default();
+    for seed in 0..20 {
+        let plan = planned(&profiles, &all, &request(), &options, None, seed).unwrap();
+        assert_eq!(plan.order[0], 1);
+    }
+    profiles[1].priority = 2;
+    let plan = planned(&profiles, &all, &request(), &options, None, 1).unwrap();
+    assert_eq!(plan.order[2], 1);
+}
+
+#[test]
 fn the_error_lists_every_filter_and_whom_it_removed() {
     let mut profiles = [profile("openai/gpt"), profile("vllm/qwen"), profile("sber/giga")];
     profiles[1].residency = Residency::OnPremise;
