@@ -1,0 +1,1 @@
+//! Packs of patterns of attacks.
