@@ -322,6 +322,25 @@ def test_quality_follows_feedback(simulators, routers):
     wait_until(lambda: router.served()[0] == "p1", 5)
 
 
+def test_who_asks_the_same_again_was_not_content(simulators, routers):
+    routing = "policy: quality, stickiness_margin: 0, " + QUICK
+    models = chat("provider: p0, quality: 0.8", "provider: p1, quality: 0.79, priority: 200")
+    router = routers(simulators(2), routing=routing, models=models)
+    first = {"role": "user", "content": "Столица Чили?"}
+    turn = [first, {"role": "assistant", "content": "Лима"}, {"role": "user", "content": "Точно?"}]
+
+    def ask(messages):
+        body = {"model": "chat", "messages": messages}
+        url = router.url + "/v1/chat/completions"
+        answer = httpx.post(url, json=body, headers=bearer(STATIC_KEY))
+        return answer.raise_for_status().headers["x-llm-proxy-provider"]
+
+    # A first question may be asked by many.
+    assert {ask([first]) for _ in range(8)} == {"p0"}
+    assert ask(turn) == "p0"
+    wait_until(lambda: ask(turn) == "p1", 5)
+
+
 def faults(folder, routing="", model="deployments: [{provider: p, model: m}]", more=""):
     file = folder / "llm-proxy.yaml"
     file.write_text(

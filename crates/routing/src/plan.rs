@@ -199,8 +199,12 @@ pub fn plan(situation: &Situation<'_>, rng: &mut fastrand::Rng) -> Result<Plan, 
     let mut order: Vec<usize> = candidates.iter().map(|candidate| candidate.place).collect();
     let mut sticky = false;
     if let Some(learned) = situation.learned.filter(|_| options.policy == Policy::Learned) {
-        sticky_first(&candidates, &mut order, learned.chosen, f64::INFINITY);
-        propensity = learned.propensity;
+        // Where a ramp sent the request elsewhere, the draw among the others decided.
+        if sticky_first(&candidates, &mut order, learned.chosen, f64::INFINITY) {
+            let chosen = candidates.iter().find(|other| other.place == learned.chosen);
+            let share = chosen.map_or(1.0, |chosen| f64::from(chosen.share));
+            propensity = learned.propensity * share;
+        }
     }
     if let Some(place) = situation.sticky {
         sticky = sticky_first(&candidates, &mut order, place, options.stickiness_margin);

@@ -30,6 +30,8 @@ pub(crate) struct Decided {
     pub(crate) policy: Policy,
     pub(crate) learned: Option<LearnedScores>,
     pub(crate) at_ms: i64,
+    /// Which turn of which conversation it is; `None`: the first.
+    pub(crate) turn: Option<u64>,
 }
 
 /// Chooses, and puts the others in the order in which they follow.
@@ -88,6 +90,7 @@ pub(crate) fn decide(
                 route.state.conversations.lock().set(conversation, first, now);
             }
             Ok(Decided {
+                turn: super::request::turn(exchange.surface, received, route, &request),
                 route: Arc::clone(route),
                 request,
                 plan,

@@ -13,6 +13,7 @@ use routing::{
 use serde_json::{Value, json};
 
 use super::decide::Decided;
+use super::turns::AnsweredTurn;
 use crate::snapshot::{Deployment, Snapshot};
 
 /// Requests of this process whose decisions can be explained without the database.
@@ -187,6 +188,7 @@ impl DecisionMemory {
                 self.keep(record);
             }
         }
+        note_turn(&remembered);
         let mut recent = self.recent.lock();
         if recent.len() >= RECENT {
             recent.pop_front();
@@ -281,6 +283,28 @@ impl DecisionMemory {
     }
 }
 
+/// Takes note of an answered turn, and of the answer before if the same was asked again.
+fn note_turn(remembered: &Remembered) {
+    let Remembered { decided, deployment, outcome, .. } = remembered;
+    let (Some(turn), Some(deployment)) = (decided.turn, deployment) else { return };
+    if outcome.status != 200 || outcome.error.is_some() {
+        return;
+    }
+    let took = i64::try_from(outcome.total_ms).unwrap_or(i64::MAX);
+    let answer = AnsweredTurn {
+        deployment: deployment.name().to_owned(),
+        class: decided.request.features.class,
+        asked_ms: decided.at_ms,
+        done_ms: decided.at_ms.saturating_add(took),
+    };
+    let state = &decided.route.state;
+    let before = state.turns.lock().answered(turn, answer);
+    if let Some(before) = before {
+        let (quality, weight) = QualitySignal::RetriedByUser.value_and_weight();
+        state.quality.lock().observe(&before.deployment, before.class, quality, weight);
+    }
+}
+
 /// Takes a decision and what came of it into account.
 fn learn(state: &super::RouteState, record: &DecisionRecord) {
     if let Some(lesson) = record.lesson() {
@@ -301,7 +325,11 @@ fn learn(state: &super::RouteState, record: &DecisionRecord) {
 /// Takes into account what was said of an answer that was taken into account without it.
 fn learn_from(state: &super::RouteState, record: &DecisionRecord, said: &FeedbackRecord) {
     state.learned.lock().learn_quality(&record.chosen, &record.features, said.score);
-    observe(state, record, QualitySignal::Feedback(said.score));
+    let signal = match said.source.as_str() {
+        "judge" => QualitySignal::Judge(said.score),
+        _ => QualitySignal::Feedback(said.score),
+    };
+    observe(state, record, signal);
     let before = record.outcome.as_ref().and_then(|outcome| outcome.quality);
     state.patterns.lock().learn_quality(record, before);
 }

@@ -6,6 +6,7 @@ mod memory;
 mod pool;
 mod request;
 mod state;
+mod turns;
 mod watch;
 
 use routing::Transition;

@@ -126,6 +126,24 @@ fn conversation(
     Some(hasher.finish())
 }
 
+/// Which turn of its conversation it is: by what was asked last and how much was said before.
+pub(super) fn turn(
+    surface: Surface,
+    received: &Received,
+    route: &Route,
+    request: &RouteRequest,
+) -> Option<u64> {
+    /// Turns are told apart by so many bytes at their end.
+    const COMPARED: usize = 2 * 1024;
+    let conversation = request.conversation.filter(|_| request.continues)?;
+    let content = content(surface, received);
+    let mut hasher = route.state.hasher().build_hasher();
+    hasher.write_u64(conversation);
+    hasher.write_usize(content.len());
+    hasher.write(content.get(content.len().saturating_sub(COMPARED)..).unwrap_or(content));
+    Some(hasher.finish())
+}
+
 /// A hash that is the same for the life of the process and known to nobody outside.
 pub(super) fn hashed(bytes: &[u8]) -> u64 {
     static KEY: std::sync::LazyLock<std::hash::RandomState> =

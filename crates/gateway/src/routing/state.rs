@@ -19,6 +19,7 @@ use routing::{
 };
 
 use super::coalesce::Coalescer;
+use super::turns::AnsweredTurns;
 
 /// Milliseconds since the process began to count: the clock of the router.
 #[must_use]
@@ -273,6 +274,7 @@ pub struct RouteState {
     lengths: Mutex<OutputPredictor>,
     pub(super) conversations: Mutex<Stickiness>,
     pub(super) patterns: Mutex<PatternBook>,
+    pub(super) turns: Mutex<AnsweredTurns>,
     /// Calls that identical requests share.
     pub(crate) coalescer: Arc<Coalescer>,
     /// Which engines have which beginnings of prompts in their caches; `None`: there are no pools.
@@ -307,6 +309,7 @@ impl RouteState {
             })),
             conversations: Mutex::new(Stickiness::new(16_384, stickiness_ms)),
             patterns: Mutex::default(),
+            turns: Mutex::default(),
             coalescer: Arc::default(),
             prefixes: has_engines.then(super::decide::prefix_index),
             hasher: RandomState::new(),

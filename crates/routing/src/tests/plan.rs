@@ -262,3 +262,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_learning_chose_is_first_as_often_as_the_propensity_says() {
+    let profiles = [profile("a/m"), profile("b/m"), profile("c/m")];
+    let mut all = [facts(); 3];
+    all[2].availability = Availability::Ramping(0.25);
+    let options = PlanOptions { policy: Policy::Learned, ..PlanOptions::default() };
+    let learned = LearnedChoice { scores: &[0.2, 0.5, 0.9], chosen: 2, propensity: 0.8 };
+    let mut first = 0;
+    for seed in 0..2_000 {
+        let situation = Situation {
+            profiles: &profiles,
+            facts: &all,
+            request: &request(),
+            options: &options,
+            learned: Some(learned),
+            sticky: None,
+        };
+        let plan = plan(&situation, &mut fastrand::Rng::with_seed(seed)).unwrap();
+        if plan.order[0] == 2 {
+            first += 1;
+            assert!((plan.propensity - 0.2).abs() < 1e-6);
+        } else {
+            assert_eq!(plan.order[0], 1, "the best of the others");
+            assert!((plan.propensity - 1.0).abs() < 1e-6);
+        }
+    }
+    assert!((400..600).contains(&first), "{first}");
+}
