@@ -67,6 +67,7 @@ def test_one_that_may_be_well_again_is_tried_before_its_equals(simulators, route
     router = routers([first, second], routing=routing, models=models)
     # By its load it would not be asked for a long time.
     profile(first, status=500, first_token_ms=2000)
+    profile(second, first_token_ms=100)
     wait_until(lambda: router.served() and router.health("p0") == 4)
     profile(first)
     wait_until(lambda: router.health("p0") == 2, 3)

@@ -12,6 +12,7 @@ mod message;
 mod request;
 mod residency;
 mod response;
+mod sensitivity;
 mod stream;
 mod tokens;
 mod usage;
@@ -29,6 +30,7 @@ pub use request::{
 };
 pub use residency::Residency;
 pub use response::{ChatResponse, Choice, FinishReason, Logprobs};
+pub use sensitivity::Sensitivity;
 pub use stream::{StreamAccumulator, StreamEvent};
 pub use tokens::estimate_tokens;
 pub use usage::Usage;

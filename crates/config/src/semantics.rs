@@ -29,6 +29,7 @@ pub(crate) fn check(config: &Config, document: &Document, doubtful: &[String]) -
     }
     checker.models(config);
     checker.routing(config);
+    checker.guard(config);
     checker.identity(config);
     checker.storage(config);
     checker.admin(config);

@@ -10,7 +10,7 @@ use crate::document::{Document, joined};
 use crate::fault::{Fault, nearest};
 
 /// Paths of keys that a later version will know.
-const LATER: [&str; 7] = ["routing", "tenants", "guard", "cache", "sessions", "audit", "prompts"];
+const LATER: [&str; 5] = ["tenants", "cache", "sessions", "audit", "prompts"];
 
 /// What a document has against the schema.
 pub(crate) struct Structure {

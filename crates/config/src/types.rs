@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::{AdminKey, GlobalLimits, KeyRotation, Storage};
+use crate::guard::Guard;
 use crate::oidc::Oidc;
 use crate::routing::{DeploymentCapabilities, ModelRouting, Quality, Routing};
 use crate::secret::Secret;
@@ -28,6 +29,9 @@ pub struct Config {
     /// How requests find a deployment, and what protects both.
     #[serde(default)]
     pub routing: Routing,
+    /// What is looked for in requests and answers, and what is done about it.
+    #[serde(default)]
+    pub guard: Guard,
     /// Who may call.
     #[serde(default)]
     pub identity: Identity,
@@ -411,6 +415,8 @@ pub struct Model {
     /// How its requests find a deployment.
     #[serde(default)]
     pub routing: ModelRouting,
+    /// Guard policy of its requests, which narrows the general one.
+    pub guard: Option<String>,
 }
 
 /// One model at one provider.

@@ -20,6 +20,9 @@ pub(crate) fn describe<B>(response: &mut Response<B>, exchange: &mut Exchange) {
         headers.insert("x-llm-proxy-model", deployment.model_header.clone());
         headers.insert("x-llm-proxy-attempts", HeaderValue::from(exchange.attempts));
     }
+    if let Some(guarded) = &exchange.guarded {
+        headers.insert("x-llm-proxy-guard", HeaderValue::from_static(guarded.verdict.name()));
+    }
     if let Some(principal) = &exchange.principal
         && let Rotation::Due { days_left } = principal.rotation()
         && let Ok(value) = HeaderValue::try_from(format!("due in {days_left} days"))

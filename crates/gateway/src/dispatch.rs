@@ -19,9 +19,10 @@ use crate::codec::{self, Course, Understood};
 use crate::counting;
 use crate::embedding;
 use crate::exchange::Exchange;
+use crate::guard::{self, RestoreFilter};
 use crate::headers::{for_caller, for_other_api, for_provider};
 use crate::receive::Received;
-use crate::relay::{Passage, Relay};
+use crate::relay::{EventFilter, Passage, Relay};
 use crate::reply::{self, ReplyBody};
 use crate::snapshot::Deployment;
 use crate::surface::Surface;
@@ -69,6 +70,17 @@ impl Dispatch<'_> {
             Course::Forward(WireFormat::OpenAiEmbeddings) if batching::batches(deployment) => {
                 let (worker, received) = (self.worker, self.received);
                 Box::pin(batching::embed(worker, exchange, received, deployment)).await
+            }
+            // What is put back into a stream is put back into events.
+            Course::Forward(format) if self.received.stream && exchange.restores() => {
+                let chat = match format {
+                    WireFormat::OpenAiChat | WireFormat::Anthropic => Some(format),
+                    _ => deployment.provider.wire_format(Operation::Chat),
+                };
+                match chat {
+                    Some(format) => Box::pin(self.convert(exchange, deployment, format)).await,
+                    None => Err((exchange, cannot_restore())),
+                }
             }
             Course::Forward(format) => self.forward(exchange, deployment, format).await,
             Course::Convert(format) => Box::pin(self.convert(exchange, deployment, format)).await,
@@ -133,7 +145,7 @@ impl Dispatch<'_> {
                 }
                 Err(error) => return Err((exchange, error)),
             }
-            return Ok(whole(exchange, &headers, body));
+            return inspected_whole(exchange, &headers, body);
         }
         let context = self.context(&exchange, wants_usage);
         let passage = Passage::Forward {
@@ -171,7 +183,7 @@ impl Dispatch<'_> {
         if request.stream {
             let passage = Passage::Convert {
                 decoder: codec::stream_decoder(format, &context.id_seed),
-                filter: codec::stop_filter(&encoded, request.choice_count),
+                filter: restoring(&exchange, codec::stop_filter(&encoded, request.choice_count)),
                 encoder: codec::stream_encoder(exchange.surface, &context, echo),
                 events: Vec::new(),
             };
@@ -190,7 +202,7 @@ impl Dispatch<'_> {
                 note(&mut exchange, &response);
                 let body = codec::encode_answer(exchange.surface, &response, &context, &echo);
                 exchange.stage(Stage::encode);
-                Ok(whole(exchange, &headers, body))
+                inspected_whole(exchange, &headers, body.into())
             }
             Err(error) => Err((exchange, error)),
         }
@@ -447,6 +459,43 @@ pub(crate) fn whole(
     response
 }
 
+/// Sends a whole answer as the guard lets it go out.
+fn inspected_whole(
+    mut exchange: Box<Exchange>,
+    provider_headers: &HeaderMap,
+    body: Bytes,
+) -> Attempted {
+    match guard::inspect_output(&mut exchange, body) {
+        Ok(body) => Ok(whole(exchange, provider_headers, body)),
+        Err(error) => {
+            exchange.charge_attempt(LedgerOutcome::Discarded);
+            Err((exchange, error))
+        }
+    }
+}
+
+/// A filter that puts back into a stream what the guard took out of the request, behind another.
+fn restoring(
+    exchange: &Exchange,
+    inner: Option<Box<dyn EventFilter>>,
+) -> Option<Box<dyn EventFilter>> {
+    match &exchange.guarded {
+        Some(guarded) if exchange.restores() => {
+            Some(Box::new(RestoreFilter::new(Arc::clone(guarded), inner)))
+        }
+        _ => inner,
+    }
+}
+
+fn cannot_restore() -> ApiError {
+    ApiError::new(
+        ErrorKind::InvalidRequest,
+        "personal data was taken out of the request, and this provider's stream cannot have it put \
+         back; ask without `stream`",
+    )
+    .with_code("stream_not_restorable")
+}
+
 /// Sends an answer that was checked whole, as a stream if one was asked for.
 fn send_checked(
     mut exchange: Box<Exchange>,
@@ -460,12 +509,12 @@ fn send_checked(
     note(&mut exchange, &response);
     if !streamed {
         let body = codec::encode_answer(exchange.surface, &response, context, &echo);
-        return Ok(whole(exchange, headers, body));
+        return inspected_whole(exchange, headers, body.into());
     }
     open_stream(&mut exchange);
     let passage = Passage::Convert {
         decoder: codec::stream_decoder(WireFormat::OpenAiChat, ""),
-        filter: None,
+        filter: restoring(&exchange, None),
         encoder: codec::stream_encoder(exchange.surface, context, echo),
         events: Vec::new(),
     };

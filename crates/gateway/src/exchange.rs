@@ -17,6 +17,7 @@ use crate::accounting::{Attempt, Charged, Delivered, Held};
 use crate::codec;
 use crate::failover;
 use crate::gateway::Gateway;
+use crate::guard::Guarded;
 use crate::race::Race;
 use crate::routing::{Decided, Watch};
 use crate::snapshot::{Deployment, Route, Snapshot};
@@ -82,10 +83,12 @@ pub(crate) struct Exchange {
     pub(crate) decided: Option<Box<Decided>>,
     /// Watches how the deployment does.
     pub(crate) watch: Option<Watch>,
+    /// What the guard found, and what is to be put back into the answer.
+    pub(crate) guarded: Option<Arc<Guarded>>,
     /// When nobody waits for the answer any more.
     pub(crate) deadline: Option<Instant>,
     stage_started: Instant,
-    stages: [Duration; 5],
+    stages: [Duration; 6],
     status: u16,
     error: Option<ErrorKind>,
     error_code: Option<String>,
@@ -136,8 +139,9 @@ impl Exchange {
             decided: None,
             watch: None,
             deadline: None,
+            guarded: None,
             stage_started: now,
-            stages: [Duration::ZERO; 5],
+            stages: [Duration::ZERO; 6],
             status: CALLER_GONE,
             error: None,
             error_code: None,
@@ -182,6 +186,7 @@ impl Exchange {
             decided: None,
             watch: None,
             deadline: first.deadline,
+            guarded: first.guarded.clone(),
             stage_started: now,
             stages: first.stages,
             status: CALLER_GONE,
@@ -208,7 +213,7 @@ impl Exchange {
 
     /// The stages so far as a `Server-Timing` value (W3C Server Timing).
     pub(crate) fn server_timing(&self) -> String {
-        let names = ["identify", "receive", "plan", "dispatch", "encode"];
+        let names = ["identify", "receive", "guard", "plan", "dispatch", "encode"];
         let entries: Vec<String> = names
             .iter()
             .zip(self.stages)
@@ -245,6 +250,11 @@ impl Exchange {
             timeouts.total = timeouts.total.min(left);
         }
         timeouts
+    }
+
+    /// Whether something was taken out of the request that is to be put back into the answer.
+    pub(crate) fn restores(&self) -> bool {
+        self.guarded.as_ref().is_some_and(|guarded| !guarded.pseudonyms.is_empty())
     }
 
     /// Whether there is a choice of deployments, so that it matters how good their answers are.

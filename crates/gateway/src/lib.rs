@@ -12,6 +12,7 @@ mod exchange;
 mod failover;
 mod feedback;
 mod gateway;
+mod guard;
 mod headers;
 mod heartbeat;
 mod limits;
@@ -34,6 +35,7 @@ mod websocket;
 mod worker;
 
 pub use gateway::{Gateway, Readiness};
+pub use guard::{GuardSetup, GuardSetupOptions};
 pub use limits::BodyLimits;
 pub use operations::serve_operations;
 pub use routing::{

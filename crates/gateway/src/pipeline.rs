@@ -23,7 +23,7 @@ use crate::reply::ReplyBody;
 use crate::snapshot::{Deployment, Route, Snapshot};
 use crate::surface::{Surface, Vendor};
 use crate::worker::Worker;
-use crate::{answer_headers, codec, failover, oidc, routing};
+use crate::{answer_headers, codec, failover, guard, oidc, routing};
 
 /// Serves one request of a surface that models answer.
 pub(crate) async fn serve(
@@ -59,7 +59,20 @@ pub(crate) async fn serve_received(
     headers: &HeaderMap,
     received: Received,
 ) -> Response<ReplyBody> {
-    let candidates = match plan(&mut exchange, &received) {
+    let inspected = match find_route(&exchange, &received) {
+        Ok(route) => guard::inspect_input(&mut exchange, received, &route)
+            .await
+            .map(|received| (received, route)),
+        Err(error) => Err(error),
+    };
+    let (received, route) = match inspected {
+        Ok(inspected) => inspected,
+        Err(error) => return refuse(exchange, &error),
+    };
+    if exchange.guarded.is_some() {
+        exchange.stage(Stage::guard);
+    }
+    let candidates = match plan(&mut exchange, &received, route) {
         Ok(candidates) => candidates,
         Err(error) => return refuse(exchange, &error),
     };
@@ -164,8 +177,11 @@ fn presented_key(headers: &HeaderMap, vendor: Vendor) -> Result<&str, ApiError> 
 }
 
 /// The deployments that may serve the request, in the order in which they are tried.
-fn plan(exchange: &mut Exchange, received: &Received) -> Result<Vec<Arc<Deployment>>, ApiError> {
-    let route = find_route(exchange, received)?;
+fn plan(
+    exchange: &mut Exchange,
+    received: &Received,
+    route: Arc<Route>,
+) -> Result<Vec<Arc<Deployment>>, ApiError> {
     exchange.route = Some(Arc::clone(&route));
     exchange.prompt_estimate = estimate_prompt(&received.body);
     exchange.deadline = received

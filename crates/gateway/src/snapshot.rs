@@ -15,6 +15,7 @@ use routing::{
 };
 use telemetry::{DeploymentLabels, DeploymentMetrics, Metrics};
 
+use crate::guard::GuardSetup;
 use crate::limits::BodyLimits;
 use crate::oidc::OidcIssuers;
 use crate::routing::{DeploymentState, Pool, RouteState};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub issuers: Option<Arc<OidcIssuers>>,
     /// Public model names.
     pub routes: BTreeMap<String, Arc<Route>>,
+    /// What looks at requests and answers; `None`: nothing does.
+    pub guard: Option<Arc<GuardSetup>>,
     /// When it was made, seconds since 1970: the `created` of models.
     pub created: u64,
 }
@@ -118,6 +121,8 @@ pub struct Route {
     pub learned: LearnedOptions,
     /// Who serves instead.
     pub fallbacks: Fallbacks,
+    /// Guard policy of its requests, which narrows the general one.
+    pub guard: Option<String>,
     /// What was observed of it.
     pub state: Arc<RouteState>,
     /// What the router knows of the deployments, in their order.
@@ -159,6 +164,7 @@ impl Route {
             hedging,
             learned,
             fallbacks: Fallbacks::default(),
+            guard: None,
             state: Arc::new(state),
             profiles,
             header,

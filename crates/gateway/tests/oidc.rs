@@ -359,6 +359,7 @@ async fn answers(issuers: Option<Arc<OidcIssuers>>, credentials: &[&str]) -> Vec
         keys,
         issuers,
         routes: BTreeMap::new(),
+        guard: None,
         created: 0,
     };
     let gateway = Arc::new(Gateway::new(snapshot, Arc::new(Metrics::new())));

@@ -143,6 +143,7 @@ fn snapshot(issuers: Arc<OidcIssuers>) -> Snapshot {
         keys,
         issuers: Some(issuers),
         routes: BTreeMap::new(),
+        guard: None,
         created: 0,
     }
 }

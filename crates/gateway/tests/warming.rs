@@ -70,6 +70,7 @@ fn snapshot(providers: &[&Arc<Provider>], metrics: &Metrics) -> Snapshot {
         keys: KeyRing::default(),
         issuers: None,
         routes: BTreeMap::from(routes),
+        guard: None,
         created: 0,
     }
 }

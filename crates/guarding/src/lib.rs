@@ -3,12 +3,20 @@
 //! Pure: text and policies in, findings and verdicts out; no I/O, no clock. Engines are linear in the
 //! length of the text by construction (automata, counters, sums); nothing here backtracks.
 
+pub mod attacks;
+mod channel;
 pub mod classifier;
 pub mod finding;
 pub mod identifiers;
+mod inspect;
 pub mod names;
 pub mod normalise;
 pub mod patterns;
+pub mod policy;
+pub mod pseudonyms;
 pub mod secrets;
+pub mod template_tokens;
 
+pub use channel::Channel;
 pub use finding::{Category, Finding, Group};
+pub use inspect::{Detection, Exceptions, GuardRefusal, Inspected, Inspection, Inspector, Verdict};

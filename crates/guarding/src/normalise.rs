@@ -41,3 +41,45 @@ pub fn canonical(text: &str) -> View {
     view.origins.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
     view
 }
+
+/// How far views are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How many transformations follow each other.
+    pub max_depth: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_depth: 3 }
+    }
+}
+
+/// How a view was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Steps(u32);
+
+impl Steps {
+    /// Whether numbers and names in the view are those that were meant.
+    #[must_use]
+    pub fn keep_data(self) -> bool {
+        true
+    }
+}
+
+/// A text in all the ways in which it can be read.
+#[derive(Debug)]
+pub struct Views(Vec<(View, Steps)>);
+
+impl Views {
+    /// The views of a text.
+    #[must_use]
+    pub fn of(text: &str, _options: &Options) -> Self {
+        Self(vec![(canonical(text), Steps::default())])
+    }
+
+    /// The views, the canonical one first.
+    pub fn iter(&self) -> impl Iterator<Item = (&View, Steps)> {
+        self.0.iter().map(|(view, steps)| (view, *steps))
+    }
+}

@@ -312,10 +312,9 @@ impl Principal {
         self.policies().filter_map(|policy| policy.residency).max()
     }
 
-    /// The guard policy of the nearest level that names one.
-    #[must_use]
-    pub fn guard_policy(&self) -> Option<&str> {
-        self.policies().filter_map(|policy| policy.guard_policy.as_deref()).last()
+    /// Guard policies of all its levels, from the widest to the narrowest.
+    pub fn guard_policies(&self) -> impl Iterator<Item = &str> {
+        self.policies().filter_map(|policy| policy.guard_policy.as_deref())
     }
 
     /// The routing policy of the nearest level that names one.

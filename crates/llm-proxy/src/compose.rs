@@ -77,6 +77,7 @@ pub(crate) fn snapshot(
         keys: keys(config)?,
         issuers: None,
         routes: routes.collect(),
+        guard: Some(crate::guard::setup(config, before)?),
         created: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
     *running = next;

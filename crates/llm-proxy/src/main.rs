@@ -3,6 +3,7 @@
 mod accounting;
 mod commands;
 mod compose;
+mod guard;
 mod oidc;
 mod process;
 mod routing;

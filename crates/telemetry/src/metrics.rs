@@ -1,5 +1,3 @@
-use crate::accounting::AccountingMetrics;
-use crate::routing::RoutingMetrics;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -11,6 +9,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::accounting::AccountingMetrics;
+use crate::guard::GuardMetrics;
+use crate::routing::RoutingMetrics;
+
 /// A stage of the pipeline, for the histogram of their durations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types, reason = "the names are the label values")]
@@ -19,6 +21,8 @@ pub enum Stage {
     identify,
     /// Reading the body.
     receive,
+    /// Looking for personal data and attacks.
+    guard,
     /// Choosing deployments.
     plan,
     /// Everything until the provider's first byte.
@@ -27,8 +31,8 @@ pub enum Stage {
     encode,
 }
 
-const STAGES: [Stage; 5] =
-    [Stage::identify, Stage::receive, Stage::plan, Stage::dispatch, Stage::encode];
+const STAGES: [Stage; 6] =
+    [Stage::identify, Stage::receive, Stage::guard, Stage::plan, Stage::dispatch, Stage::encode];
 
 /// Labels of a finished request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -148,6 +152,8 @@ pub struct Metrics {
     pub accounting: AccountingMetrics,
     /// Health of deployments, hedges, pools.
     pub routing: RoutingMetrics,
+    /// What the guard found.
+    pub guard: GuardMetrics,
 }
 
 /// What is measured of one deployment; looked up once, when the configuration is taken.
@@ -242,9 +248,11 @@ impl Metrics {
         registry.register("llm_proxy_panics", "Panics caught, each a defect", panics.clone());
         let accounting = AccountingMetrics::new(&mut registry);
         let routing = RoutingMetrics::new(&mut registry);
+        let guard = GuardMetrics::new(&mut registry);
         Self {
             accounting,
             routing,
+            guard,
             registry,
             requests,
             attempts,

@@ -16,6 +16,7 @@ pub(crate) use decide::{Decided, decide, expected, job};
 pub(crate) use memory::Remembered;
 pub use memory::{DecisionMemory, Recorded};
 pub use pool::{Pool, PoolOptions};
+pub(crate) use request::conversation_name;
 pub use state::{DeploymentState, RouteState, now as router_now};
 pub(crate) use watch::Watch;
 

@@ -126,6 +126,23 @@ fn conversation(
     Some(hasher.finish())
 }
 
+/// Whose conversation it is, in bytes that are the same at every replica and after a restart.
+pub(crate) fn conversation_name(exchange: &Exchange, received: &Received) -> Vec<u8> {
+    let principal = exchange.principal.as_ref();
+    let tenant = principal.and_then(|principal| principal.tenant_id());
+    let key = principal.map(identity::Principal::name).unwrap_or_default();
+    let begins = match &received.requirements.session_id {
+        Some(session) => session.as_bytes(),
+        None => beginning(content(exchange.surface, received)),
+    };
+    let mut name = Vec::with_capacity(begins.len() + 64);
+    for part in [tenant.map_or(&[][..], |tenant| tenant.as_bytes()), key.as_bytes(), begins] {
+        name.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        name.extend_from_slice(part);
+    }
+    name
+}
+
 /// Which turn of its conversation it is: by what was asked last and how much was said before.
 pub(super) fn turn(
     surface: Surface,

@@ -105,7 +105,8 @@ impl DeploymentState {
         };
         let load = self.load.lock();
         let first_token_ms = load.first_token_ms(now);
-        let untried = if load.is_untried() { UNTRIED } else { 1.0 };
+        // Each is tried, and not only the one that happened to be first.
+        let untried = if load.is_untried() { 0.0 } else { 1.0 };
         Seen {
             health,
             limited_until,
@@ -282,9 +283,6 @@ pub struct RouteState {
     hasher: RandomState,
 }
 
-/// How much better than configured a deployment looks that was never asked, so that each is tried and
-/// not only the one that happened to be first.
-const UNTRIED: f64 = 0.01;
 /// Requests in an engine that make it look twice as loaded as without them.
 const BUSY_ENGINE: f64 = 8.0;
 

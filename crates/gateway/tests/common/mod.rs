@@ -91,6 +91,7 @@ impl Gate {
             issuers: None,
             keys,
             routes: BTreeMap::from([(route.name.clone(), route)]),
+            guard: None,
             created: 1,
         };
         let gateway = Arc::new(Gateway::new(snapshot, Arc::clone(&metrics)));

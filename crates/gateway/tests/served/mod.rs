@@ -120,7 +120,7 @@ impl Served {
         let key = StaticKey { name: "test".to_owned(), ..StaticKey::default() };
         keys.add(KeyDigest::of(KEY), key);
         let settings = Settings { missing_price: MissingPrice::Free, ..Settings::default() };
-        let snapshot = Snapshot { settings, keys, routes, created: 0, issuers: None };
+        let snapshot = Snapshot { settings, keys, routes, created: 0, issuers: None, guard: None };
         let gateway = Arc::new(Gateway::new(snapshot, metrics));
         let options = ServerOptions {
             listen: "127.0.0.1:0".parse().unwrap(),

@@ -146,8 +146,8 @@ proptest! {
                 prop_assert!(found.residency() >= policy.residency);
             }
             prop_assert_eq!(found.residency(), levels.iter().filter_map(|p| p.residency).max());
-            let nearest = levels.iter().rev().find_map(|p| p.guard_policy.as_deref());
-            prop_assert_eq!(found.guard_policy(), nearest);
+            let named: Vec<&str> = levels.iter().filter_map(|p| p.guard_policy.as_deref()).collect();
+            prop_assert_eq!(found.guard_policies().collect::<Vec<_>>(), named);
             prop_assert_eq!(found.levels().count(), levels.len());
             for permission in PERMISSIONS {
                 let may = |role| Actor { tenant: Some("t"), role }.may(permission);

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+pub(crate) mod guard;
 mod one_rouble;
 mod remote;
 mod report;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use guard::GuardCommand;
 use remote::{Action, PriceAction, Remote};
 use report::Report;
 use route::Route;
@@ -146,6 +148,12 @@ enum Command {
         #[command(subcommand)]
         route: Route,
     },
+    /// Ask what the guard makes of texts
+    #[command(after_help = "Example: llm-proxy guard scan --policy 152-fz < texts.jsonl")]
+    Guard {
+        #[command(subcommand)]
+        guard: GuardCommand,
+    },
     /// The JSON Schema of the configuration
     #[command(after_help = "Example: llm-proxy schema > llm-proxy.schema.json")]
     Schema,
@@ -174,6 +182,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Prices { remote, action }) => remote.prices(&action),
         Some(Command::Report { remote, report }) => report.run(&remote),
         Some(Command::Route { route }) => route.run(),
+        Some(Command::Guard { guard }) => guard.run(),
         Some(Command::Schema) => {
             print(&config::schema_json());
             Ok(())

@@ -110,6 +110,7 @@ pub(crate) fn route(
     };
     route.allows_policy_override = general.allow_policy_override;
     route.sensitivity = own.sensitivity;
+    route.guard.clone_from(&model.guard);
     route.retries = general.retries;
     route.hedging = hedging;
     route.learned = general.learned.clone();
