@@ -13,6 +13,7 @@ use crate::actor::{Actor, Authenticate};
 use crate::crud::{answer, parsed};
 use crate::decisions::Decisions;
 use crate::error::AdminError;
+use crate::guard::GuardTest;
 use crate::replay::{opened, sealed};
 use crate::resource::Resource;
 
@@ -66,6 +67,8 @@ pub struct Admin {
     pub prices: Box<dyn Fn() -> Vec<PriceRow> + Send + Sync>,
     /// What the router decided, learned and sees.
     pub decisions: Arc<dyn Decisions>,
+    /// What the guard makes of texts.
+    pub guard: Arc<dyn GuardTest>,
     /// Milliseconds since 1970.
     pub clock: fn() -> i64,
     /// 256 random bits from a cryptographic source.

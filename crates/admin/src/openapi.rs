@@ -64,6 +64,11 @@ impl Endpoint {
         self
     }
 
+    pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
+        self.body = Some((schema_of::<T>(), true));
+        self
+    }
+
     pub(crate) fn optional_body<T: JsonSchema>(mut self) -> Self {
         self.body = Some((schema_of::<T>(), false));
         self

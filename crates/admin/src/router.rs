@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use axum::{Json, Router};
+use guarding::ScanReport;
 use identity::{Team, Tenant, User, VirtualKey};
 use ipnet::IpNet;
 use metering::Budget;
@@ -24,7 +25,7 @@ use crate::reports::{
     BudgetStatus, Events, EventsQuery, Prices, UsageEntries, UsageQuery, UsageSums,
 };
 use crate::resource::Resource;
-use crate::{decisions, keys, reports};
+use crate::{decisions, guard, keys, reports};
 
 /// Most bytes of a request's body.
 const MAX_BODY: usize = 1 << 20;
@@ -92,6 +93,12 @@ fn endpoints() -> Vec<(Endpoint, MethodRouter<Admins>)> {
         (
             get("/deployments", "How the deployments are").answer::<decisions::Deployments>(),
             routing::get(decisions::deployments),
+        ),
+        (
+            post("/guard/test", "What the guard makes of a text, and why")
+                .body::<guard::TestedText>()
+                .answer::<ScanReport>(),
+            routing::post(guard::test),
         ),
         (get("/whoami", "Who calls").answer::<Whoami>(), routing::get(whoami)),
     ]);

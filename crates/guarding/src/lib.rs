@@ -14,9 +14,11 @@ pub mod normalise;
 pub mod patterns;
 pub mod policy;
 pub mod pseudonyms;
+mod scan;
 pub mod secrets;
 pub mod template_tokens;
 
 pub use channel::Channel;
 pub use finding::{Category, Finding, Group};
 pub use inspect::{Detection, Exceptions, GuardRefusal, Inspected, Inspection, Inspector, Verdict};
+pub use scan::{ScanDetection, ScanReport};

@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Config;
-use gateway::{GuardSetup, GuardSetupOptions, Snapshot};
+use gateway::{Gateway, GuardSetup, GuardSetupOptions, Snapshot};
 use guarding::attacks::AttackDetectors;
 use guarding::policy::GuardPolicy;
-use guarding::{Exceptions, Inspector};
+use guarding::{Channel, Exceptions, Inspected, Inspector, ScanReport};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::compose::ComposeError;
@@ -60,4 +60,24 @@ fn random_key() -> Result<Arc<[u8]>, ComposeError> {
         .fill(&mut key)
         .map_err(|_| "the system gives no random numbers".to_owned())?;
     Ok(Arc::new(key))
+}
+
+/// What the admin API tells of the guard.
+pub(crate) struct GuardOverview(pub(crate) Arc<Gateway>);
+
+impl admin::GuardTest for GuardOverview {
+    fn test(
+        &self,
+        policy: Option<&str>,
+        channel: Channel,
+        text: &str,
+    ) -> Result<ScanReport, String> {
+        let snapshot = self.0.snapshot();
+        let guard = snapshot.guard.as_deref().ok_or("there is no guard")?;
+        let policy = guard.named(policy).ok_or_else(|| {
+            let asked = policy.unwrap_or_default();
+            format!("there is no guard policy `{asked}`; add it under `guard.policies`")
+        })?;
+        Ok(guard.inspector().scan(Inspected { channel, text }, &policy))
+    }
 }

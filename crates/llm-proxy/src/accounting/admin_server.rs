@@ -13,6 +13,7 @@ use storage::Database;
 use tokio::sync::Notify;
 
 use super::now_ms;
+use crate::guard::GuardOverview;
 use crate::routing::RouterOverview;
 
 /// Where the admin API is.
@@ -50,6 +51,7 @@ pub(super) async fn start(
         ledger: Arc::clone(database) as _,
         authenticate: Arc::new(Keys { fixed: keys, gateway: Arc::clone(gateway) }),
         decisions: Arc::new(RouterOverview(Arc::clone(gateway))),
+        guard: Arc::new(GuardOverview(Arc::clone(gateway))),
         standings: Arc::new(Meters(Arc::clone(gateway))),
         prices: {
             let gateway = Arc::clone(gateway);

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use config::Guard;
 use guarding::policy::GuardPolicy;
-use guarding::pseudonyms::Pseudonyms;
-use guarding::{Channel, Inspected, Inspector, Verdict};
-use serde::{Deserialize, Serialize};
+use guarding::{Channel, Inspected, Inspector};
+use serde::Deserialize;
 
 use super::Failure;
 
@@ -41,32 +40,6 @@ struct Line {
     channel: Channel,
 }
 
-/// What the guard says of a text.
-#[derive(Debug, Serialize)]
-pub(crate) struct ScanReport {
-    verdict: &'static str,
-    score: f32,
-    risk: &'static str,
-    content_risk: &'static str,
-    sensitivity: &'static str,
-    detections: Vec<ScanDetection>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redacted: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ScanDetection {
-    #[serde(rename = "type")]
-    kind: String,
-    start: usize,
-    end: usize,
-    text: String,
-    score: f32,
-    rule: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    action: Option<guarding::policy::DataAction>,
-}
-
 impl GuardCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self::Scan { policy, config } = self;
@@ -83,7 +56,7 @@ impl GuardCommand {
                     number + 1
                 ))
             })?;
-            let report = scan(&inspector, &policy, Inspected { channel, text: &text });
+            let report = inspector.scan(Inspected { channel, text: &text }, &policy);
             let json = serde_json::to_string(&report)
                 .map_err(|error| Failure::Failed(error.to_string()))?;
             if writeln!(out, "{json}").is_err() {
@@ -108,49 +81,4 @@ fn prepared(name: &str, file: Option<PathBuf>) -> Result<(GuardPolicy, Inspector
     let policy = guard.policy(name).map_err(|fault| Failure::Usage(fault.message))?;
     let inspector = crate::guard::inspector(&guard).map_err(Failure::Failed)?;
     Ok((policy, inspector))
-}
-
-/// What a policy makes of a text.
-pub(crate) fn scan(
-    inspector: &Inspector,
-    policy: &GuardPolicy,
-    inspected: Inspected<'_>,
-) -> ScanReport {
-    let inspection = inspector.inspect_input(&[inspected], policy);
-    let text = inspected.text;
-    // Placeholders here stand for nothing that lasts.
-    let mut pseudonyms = Pseudonyms::new(b"guard scan, one text", b"");
-    let mut replaced = inspection.replacements(&[inspected], &mut pseudonyms);
-    replaced.sort_by_key(|(_, span, _)| span.start);
-    let mut redacted = String::new();
-    let mut done = 0;
-    for (_, span, by) in &replaced {
-        redacted.push_str(text.get(done..span.start).unwrap_or_default());
-        redacted.push_str(by);
-        done = span.end;
-    }
-    redacted.push_str(text.get(done..).unwrap_or_default());
-    let characters = |end: usize| text.get(..end).unwrap_or(text).chars().count();
-    ScanReport {
-        verdict: inspection.verdict().name(),
-        score: inspection.attack,
-        risk: inspection.risk.name(),
-        content_risk: inspection.content_risk.name(),
-        sensitivity: inspection.sensitivity.name(),
-        detections: inspection
-            .detections
-            .iter()
-            .map(|found| ScanDetection {
-                kind: found.kind.clone(),
-                start: characters(found.span.start),
-                end: characters(found.span.end),
-                text: text.get(found.span.clone()).unwrap_or_default().to_owned(),
-                score: found.confidence,
-                rule: found.rule.clone(),
-                action: found.data.map(|(_, action)| action),
-            })
-            .collect(),
-        redacted: (inspection.verdict() >= Verdict::Redact && !replaced.is_empty())
-            .then_some(redacted),
-    }
 }

@@ -1,0 +1,178 @@
+//! Documents whose numbers nothing checks: passports, licences, policies of the old form.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::checks::okato_region;
+use super::context::{Contexts, Hint};
+use super::numbers::{Digits, loose, push};
+use crate::{Category, Finding};
+
+fn made(pattern: &str) -> Option<Regex> {
+    Regex::new(pattern).ok()
+}
+
+/// A series and a number with words between: `серия 45 08 номер 123456`.
+static IN_WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    made(
+        r#"(?i)(?:сери[яийеюё]\p{L}*|series|seriya|с\.)["'«»]*[\s:№=-]{0,4}["']?(\d{2}[\s-]?(?:\d{2}|[а-яa-z]{2}))["']?[\s,;/]{0,3}["']?(?:(?:и\s+)?(?:номер\p{L}*|ном\.|number|nomer|n[oº°]?\.?|№|#)["']?)?[\s:№=-]{0,4}["']?(\d{6})\b"#,
+    )
+});
+/// A number sign between: `4508 № 123456`.
+static WITH_SIGN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| made(r"\b(\d{2}\s?\d{2})\s?(?:№|N[oº°]?|n|#|номер)\.?\s?(\d{6})\b"));
+/// Two letters in the middle: `77 АВ 123456`.
+static LETTERED: LazyLock<Option<Regex>> =
+    LazyLock::new(|| made(r"(?i)\b(\d{2})\s?([а-яa-z]{2})\s?(?:№\s?)?(\d{6})\b"));
+
+/// Adds documents.
+pub(super) fn find(
+    text: &str,
+    lower: &str,
+    digits: &Digits<'_>,
+    contexts: &Contexts,
+    findings: &mut Vec<Finding>,
+) {
+    with_words(text, lower, contexts, findings);
+    for first in 0..digits.runs.len() {
+        ten(digits, first, contexts, findings);
+        nine(digits, first, contexts, findings);
+        policy(digits, first, contexts, findings);
+        social_security(digits, first, contexts, findings);
+    }
+}
+
+fn with_words(text: &str, lower: &str, contexts: &Contexts, findings: &mut Vec<Finding>) {
+    let licence = |range: &Range<usize>| contexts.near(range, Hint::Licence);
+    if lower.contains("сери") || lower.contains("series") || lower.contains("seriya") {
+        let found = IN_WORDS.iter().flat_map(|regex| regex.captures_iter(text));
+        for found in found {
+            let (Some(one), Some(other)) = (found.get(1), found.get(2)) else { continue };
+            let range = one.start()..other.end();
+            let category =
+                if licence(&range) { Category::DriverLicence } else { Category::Passport };
+            push(findings, category, range, 0.93, "ru.document.in_words");
+        }
+    }
+    if text.contains(['№', 'N', 'n', '#']) {
+        for found in WITH_SIGN.iter().flat_map(|regex| regex.captures_iter(text)) {
+            let (Some(one), Some(other)) = (found.get(1), found.get(2)) else { continue };
+            let range = one.start()..other.end();
+            let two = one.as_str().get(..2).and_then(|two| two.parse().ok()).unwrap_or(0);
+            let named = contexts.says(&range, &[Hint::Passport]);
+            let confidence = match () {
+                () if named => 0.94,
+                () if okato_region(two) && !contexts.denies(&range) => 0.7,
+                () => 0.3,
+            };
+            let category =
+                if licence(&range) { Category::DriverLicence } else { Category::Passport };
+            push(findings, category, range, confidence, "ru.passport.sign");
+        }
+    }
+    if contexts_has(lower, &["водит", "прав", "в/у", "ву", "licen", "driv", "vodit"]) {
+        for found in LETTERED.iter().flat_map(|regex| regex.find_iter(text)) {
+            let range = found.range();
+            if contexts.says(&range, &[Hint::Licence]) {
+                push(findings, Category::DriverLicence, range, 0.93, "ru.licence.letters");
+            }
+        }
+    }
+}
+
+fn contexts_has(lower: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| lower.contains(word))
+}
+
+/// Four and six digits: a passport or a licence, by what is said beside it.
+fn ten(digits: &Digits<'_>, first: usize, contexts: &Contexts, findings: &mut Vec<Finding>) {
+    let Some(number) = digits.number(first, 10, loose) else { return };
+    let layout = number.layout.as_slice();
+    if !matches!(layout, [2, 2, 6] | [4, 6] | [10] | [2, 2, 3, 3] | [4, 3, 3]) {
+        return;
+    }
+    let region = u32::from(number.digits[0]) * 10 + u32::from(number.digits[1]);
+    let range = number.range;
+    let inn = contexts.says(&range, &[Hint::Inn]);
+    if contexts.says(&range, &[Hint::Licence]) && !inn {
+        push(findings, Category::DriverLicence, range, 0.92, "ru.licence");
+        return;
+    }
+    if contexts.says(&range, &[Hint::Passport]) && !inn {
+        let phone = layout == [10] && contexts.says(&range, &[Hint::Phone]);
+        let confidence = if phone { 0.4 } else { 0.93 };
+        push(findings, Category::Passport, range, confidence, "ru.passport");
+        return;
+    }
+    // The form itself, where the region exists and the blank is not older than the country.
+    let year = u32::from(number.digits[2]) * 10 + u32::from(number.digits[3]);
+    let plausible = okato_region(region) && (year <= 30 || year >= 97);
+    if layout == [2, 2, 6] && plausible && !contexts.denies(&range) {
+        push(findings, Category::Passport, range, 0.55, "ru.passport.shape");
+    }
+}
+
+/// Two and seven digits: a passport for travel abroad.
+fn nine(digits: &Digits<'_>, first: usize, contexts: &Contexts, findings: &mut Vec<Finding>) {
+    let apart = |between: &str| loose(between) || matches!(between.trim(), "№" | "N" | "#" | "No");
+    let Some(number) = digits.number(first, 9, apart) else { return };
+    let range = number.range;
+    if !matches!(number.layout.as_slice(), [2, 7] | [9]) {
+        return;
+    }
+    if contexts.says(&range, &[Hint::ForeignPassport]) {
+        push(findings, Category::ForeignPassport, range, 0.93, "ru.foreign_passport");
+    } else if number.layout.len() == 2 && contexts.says(&range, &[Hint::Passport]) {
+        push(findings, Category::ForeignPassport, range, 0.85, "ru.foreign_passport");
+    } else if number.layout.len() == 1 && contexts.says(&range, &[Hint::Policy]) {
+        push(findings, Category::MedicalPolicy, range, 0.75, "ru.medical_policy.temporary");
+    } else if contexts.says(&range, &[Hint::Ssn]) {
+        push(findings, Category::SocialSecurityNumber, range, 0.85, "us.ssn");
+    }
+}
+
+/// Policies of the old form: a series and a number of no fixed length.
+fn policy(digits: &Digits<'_>, first: usize, contexts: &Contexts, findings: &mut Vec<Finding>) {
+    for count in [16, 14, 13, 12, 10] {
+        let Some(number) = digits.number(first, count, loose) else { continue };
+        let old = count != 16 && number.layout.len() > 1;
+        if (old || count == 16) && contexts.says(&number.range, &[Hint::Policy]) {
+            let rule = if old { "ru.medical_policy.old" } else { "ru.medical_policy" };
+            let checked = count == 16 && super::checks::medical_policy(&number.digits);
+            let confidence = if checked { 0.95 } else { 0.85 };
+            push(findings, Category::MedicalPolicy, number.range, confidence, rule);
+            return;
+        }
+    }
+}
+
+fn social_security(
+    digits: &Digits<'_>,
+    first: usize,
+    contexts: &Contexts,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(number) = digits.number(first, 9, |between| matches!(between, "-" | " ")) else {
+        return;
+    };
+    if number.layout != [3, 2, 4] {
+        return;
+    }
+    let group = |range: Range<usize>| {
+        number.digits[range].iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit))
+    };
+    let (area, middle, serial) = (group(0..3), group(3..5), group(5..9));
+    let valid = area != 0 && area != 666 && area < 900 && middle != 0 && serial != 0;
+    let named = contexts.says(&number.range, &[Hint::Ssn]);
+    let denied = contexts.denies(&number.range) || contexts.near(&number.range, Hint::Phone);
+    let confidence = match (named, denied) {
+        (true, _) => 0.97,
+        (_, true) => 0.3,
+        _ => 0.65,
+    };
+    if valid {
+        push(findings, Category::SocialSecurityNumber, number.range, confidence, "us.ssn");
+    }
+}
