@@ -36,6 +36,17 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::User,
+        Self::System,
+        Self::Assistant,
+        Self::ToolResult,
+        Self::Document,
+        Self::ToolDescription,
+        Self::FileName,
+    ];
+
     /// Its name in logs and configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -54,5 +65,15 @@ impl Channel {
     #[must_use]
     pub fn is_foreign(self) -> bool {
         matches!(self, Self::ToolResult | Self::Document | Self::ToolDescription | Self::FileName)
+    }
+
+    /// Whether what comes this way is data, in which nobody has the right to instruct the model.
+    #[must_use]
+    pub fn is_data(self) -> bool {
+        self.is_foreign()
+    }
+
+    pub(crate) fn bit(self) -> u8 {
+        1 << (self as u8)
     }
 }

@@ -65,6 +65,12 @@ impl Steps {
     pub fn keep_data(self) -> bool {
         true
     }
+
+    /// Whether somebody took pains to hide what the text says.
+    #[must_use]
+    pub fn are_disguise(self) -> bool {
+        self.0 != 0
+    }
 }
 
 /// A text in all the ways in which it can be read.
@@ -76,6 +82,13 @@ impl Views {
     #[must_use]
     pub fn of(text: &str, _options: &Options) -> Self {
         Self(vec![(canonical(text), Steps::default())])
+    }
+
+    /// The bytes of the original.
+    #[must_use]
+    pub fn whole(&self) -> Range<usize> {
+        let canonical = self.0.first();
+        canonical.map_or(0..0, |(view, _)| view.original(0..view.text().len()))
     }
 
     /// The views, the canonical one first.

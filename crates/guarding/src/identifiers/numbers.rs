@@ -29,7 +29,6 @@ pub(super) struct Number {
     pub(super) digits: Vec<u8>,
     /// How many digits each run has.
     pub(super) layout: Vec<usize>,
-    pub(super) last: usize,
 }
 
 impl<'t> Digits<'t> {
@@ -84,7 +83,7 @@ impl<'t> Digits<'t> {
             layout.push(text.len());
             if digits.len() == count {
                 let range = start..run.range.end;
-                return self.stands_alone(&range).then_some(Number { range, digits, layout, last });
+                return self.stands_alone(&range).then_some(Number { range, digits, layout });
             }
             if digits.len() > count || digits.len() > MOST || !apart(self.between(last)) {
                 return None;

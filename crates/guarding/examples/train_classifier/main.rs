@@ -1,0 +1,354 @@
+//! Trains the classifier of attacks and of requests for what harms.
+//!
+//! `cargo run --release -p guarding --example train_classifier -- DATA [--check]` reads the labelled
+//! sets below DATA, measures by leaving families out, and writes `crates/guarding/weights/classifier.bin`
+//! (not with `--check`). The same data gives the same weights.
+
+mod grammar;
+
+use std::collections::{BTreeMap, HashSet};
+use std::error::Error;
+use std::path::Path;
+
+use guarding::classifier::{BUCKETS, Calibration, Classifier, Features, windows};
+use guarding::normalise::canonical;
+
+/// One text with what is known of it.
+struct Row {
+    text: String,
+    /// Who made it: rows of a family are not independent.
+    family: String,
+    attack: Option<bool>,
+    harmful: Option<bool>,
+    /// Whether it may be trained on.
+    trains: bool,
+}
+
+/// A window, as places in the table, with its label and weight.
+struct Sample {
+    places: Vec<u32>,
+    norm: f32,
+    label: bool,
+    weight: f32,
+}
+
+const FOLDS: u64 = 5;
+const EPOCHS: usize = 6;
+/// Share of ordinary messages that may be taken for attacks.
+const FALSE_ALARMS: f64 = 0.004;
+/// How much more the logit must be for each doubling of the number of windows.
+const PER_DOUBLING: f32 = 0.2;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let data = arguments.next().ok_or("give the folder of the labelled data")?;
+    let check = arguments.any(|argument| argument == "--check");
+    let rows = read(Path::new(&data))?;
+    println!("{} rows after duplicates were taken out", rows.len());
+    for head in ["attack", "harmful"] {
+        println!("\n{head}, families left out in turn:");
+        cross_check(&rows, head);
+    }
+    let (attack, attack_calibration) = final_head(&rows, "attack");
+    let (harmful, harmful_calibration) = final_head(&rows, "harmful");
+    let bytes = Classifier::write([(&attack, attack_calibration), (&harmful, harmful_calibration)]);
+    if !check {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/classifier.bin");
+        std::fs::write(&file, bytes)?;
+        println!("\nwrote {}", file.display());
+    }
+    Ok(())
+}
+
+fn read(data: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+    let mut rows = Vec::new();
+    let mut files: Vec<_> =
+        std::fs::read_dir(data.join("injection"))?.collect::<Result<Vec<_>, _>>()?;
+    files.sort_by_key(std::fs::DirEntry::file_name);
+    for file in files {
+        let name = file.file_name().to_string_lossy().into_owned();
+        for line in std::fs::read_to_string(file.path())?.lines() {
+            let value: serde_json::Value = serde_json::from_str(line)?;
+            let text = value["text"].as_str().unwrap_or_default().to_owned();
+            let label = value["label"].as_i64() == Some(1);
+            let source = value["source"].as_str().unwrap_or(&name);
+            let family: Vec<&str> = source.split('/').take(3).collect();
+            let moderation = name.starts_with("hivetrace_harmful")
+                || name.starts_with("hivetrace_ru_llm_rewritten");
+            rows.push(Row {
+                text,
+                family: format!("{}:{}", name.trim_end_matches(".jsonl"), family.join("/")),
+                attack: if moderation { None } else { Some(label) },
+                harmful: match (moderation, label) {
+                    (true, _) => Some(true),
+                    (false, false) => Some(false),
+                    (false, true) => None,
+                },
+                // Of an attack in a document only a part is one, and which is not said.
+                trains: name != "ru_benign_documents.jsonl"
+                    && !(label && name == "bipia_indirect.jsonl"),
+            });
+        }
+    }
+    rows.extend(made());
+    let mut seen: BTreeMap<String, Option<bool>> = BTreeMap::new();
+    let mut twice = HashSet::new();
+    for row in &rows {
+        let key = squeezed(&row.text);
+        match seen.get(&key) {
+            Some(label) if *label != row.attack => _ = twice.insert(key),
+            Some(_) => {}
+            None => _ = seen.insert(key, row.attack),
+        }
+    }
+    let mut kept = HashSet::new();
+    rows.retain(|row| {
+        let key = squeezed(&row.text);
+        // Whose label is not agreed on teaches nothing.
+        !key.is_empty() && !twice.contains(&key) && kept.insert(key)
+    });
+    Ok(rows)
+}
+
+fn squeezed(text: &str) -> String {
+    text.chars()
+        .filter(|character| character.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Sentences of the grammar, alone and beside ordinary ones.
+fn made() -> Vec<Row> {
+    let mut rng = fastrand::Rng::with_seed(20_261_123);
+    let mut rows = Vec::new();
+    let mut add = |text: String, family: String, attack: bool| {
+        rows.push(Row {
+            text,
+            family,
+            attack: Some(attack),
+            harmful: (!attack).then_some(false),
+            trains: true,
+        });
+    };
+    let sets: [(&str, &[&str], bool, usize); 6] = [
+        ("direct-en", grammar::ATTACKS_EN, true, 320),
+        ("direct-ru", grammar::ATTACKS_RU, true, 320),
+        ("indirect-en", grammar::INDIRECT_EN, true, 500),
+        ("indirect-ru", grammar::INDIRECT_RU, true, 500),
+        ("hard-en", grammar::HARD_EN, false, 260),
+        ("hard-ru", grammar::HARD_RU, false, 260),
+    ];
+    const AROUND_EN: &str = "{Thank you for your order.|The meeting is on Monday at ten.|Our quarterly report shows growth of five percent.|Best regards, the team.|The museum opens at nine and tickets cost ten euros.|I need help with my homework.|Please summarize the text below.|The product arrived on time and works well.|Here is my question about cooking.|def main(): return 0|Name, price, amount|Dear customer, your invoice is attached.|The weather was fine and we went for a walk.}";
+    const AROUND_RU: &str = "{Спасибо за ваш заказ.|Встреча состоится в понедельник в десять.|Отчёт за квартал показывает рост на пять процентов.|С уважением, команда.|Музей открыт с девяти, билет стоит триста рублей.|Помоги мне с домашним заданием.|Перескажи, пожалуйста, текст ниже.|Товар пришёл вовремя и хорошо работает.|У меня вопрос о готовке.|Наименование, цена, количество|Уважаемый клиент, счёт во вложении.|Погода была хорошая, и мы пошли гулять.}";
+    for (name, templates, attack, count) in sets {
+        for (number, template) in templates.iter().enumerate() {
+            for _ in 0..count {
+                let sentence = grammar::worn(&grammar::expand(template, &mut rng), &mut rng);
+                let around = if name.ends_with("ru") { AROUND_RU } else { AROUND_EN };
+                let beside = |rng: &mut fastrand::Rng| grammar::expand(around, rng);
+                let text = match rng.u8(..6) {
+                    0 => format!("{} {sentence}", beside(&mut rng)),
+                    1 => format!("{sentence} {}", beside(&mut rng)),
+                    2 if name.starts_with("indirect") => {
+                        let (one, two) = (beside(&mut rng), beside(&mut rng));
+                        format!("{one} {two}\n{sentence}\n{}", beside(&mut rng))
+                    }
+                    _ => sentence,
+                };
+                add(text, format!("made:{name}/{number}"), attack);
+            }
+        }
+    }
+    for (around, name) in [(AROUND_EN, "en"), (AROUND_RU, "ru")] {
+        for _ in 0..400 {
+            let parts: Vec<String> =
+                (0..rng.usize(1..8)).map(|_| grammar::expand(around, &mut rng)).collect();
+            add(parts.join(" "), format!("made:around-{name}/0"), false);
+        }
+    }
+    rows
+}
+
+fn label(row: &Row, head: &str) -> Option<bool> {
+    if head == "attack" { row.attack } else { row.harmful }
+}
+
+/// How much a file counts: none drowns the others.
+fn weights(rows: &[&Row], head: &str) -> BTreeMap<(String, bool), f32> {
+    let mut counts: BTreeMap<(String, bool), f32> = BTreeMap::new();
+    for row in rows {
+        if let Some(label) = label(row, head) {
+            *counts.entry((file(row), label)).or_default() += 1.0;
+        }
+    }
+    counts.into_iter().map(|(key, count)| (key, (1_500.0 / count).clamp(0.25, 3.0))).collect()
+}
+
+fn file(row: &Row) -> String {
+    row.family.split(':').next().unwrap_or_default().to_owned()
+}
+
+fn samples(rows: &[&Row], head: &str) -> Vec<Sample> {
+    let weights = weights(rows, head);
+    let mut samples = Vec::new();
+    let mut features = Features::default();
+    for row in rows {
+        let Some(label) = label(row, head) else { continue };
+        let weight = weights.get(&(file(row), label)).copied().unwrap_or(1.0);
+        let view = canonical(&row.text);
+        let text = view.text();
+        let all = windows(text);
+        // Of a long attack the beginning is one for certain.
+        let most = if label { 3 } else { 12 };
+        let count = all.len().min(most);
+        for window in all.into_iter().take(most) {
+            features.read(&text[window]);
+            samples.push(Sample {
+                places: features.places().to_vec(),
+                norm: features.norm(),
+                label,
+                weight: weight / (count as f32).sqrt(),
+            });
+        }
+    }
+    samples
+}
+
+/// Logistic regression by AdaGrad with dropout of features.
+fn train(samples: &[Sample], seed: u64) -> Vec<f32> {
+    const RATE: f32 = 0.35;
+    const DROPPED: f32 = 0.25;
+    const DECAY: f32 = 2e-6;
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut weights = vec![0.0_f32; BUCKETS];
+    let mut squares = vec![1e-3_f32; BUCKETS];
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    for epoch in 0..EPOCHS {
+        rng.shuffle(&mut order);
+        let rate = RATE / (1.0 + 0.5 * epoch as f32);
+        for at in &order {
+            let sample = &samples[*at];
+            let kept: Vec<u32> =
+                sample.places.iter().copied().filter(|_| rng.f32() >= DROPPED).collect();
+            let norm = sample.norm / (1.0 - DROPPED);
+            let sum: f32 = kept.iter().map(|place| weights[*place as usize]).sum();
+            let probability = 1.0 / (1.0 + (-sum * norm).exp());
+            let error = probability - f32::from(u8::from(sample.label));
+            let gradient = error * norm * sample.weight;
+            for place in kept {
+                let place = place as usize;
+                let slope = gradient + DECAY * weights[place];
+                squares[place] += slope * slope;
+                weights[place] -= rate * slope / squares[place].sqrt();
+            }
+        }
+    }
+    weights
+}
+
+/// The highest logit of the windows of a text, less what their number costs.
+fn logit(weights: &[f32], text: &str) -> f32 {
+    let view = canonical(text);
+    let mut features = Features::default();
+    let all = windows(view.text());
+    let highest = all
+        .iter()
+        .map(|window| {
+            features.read(&view.text()[window.clone()]);
+            let sum: f32 = features.places().iter().map(|place| weights[*place as usize]).sum();
+            sum * features.norm()
+        })
+        .fold(f32::NEG_INFINITY, f32::max);
+    highest - PER_DOUBLING * (all.len().max(1) as f32).log2()
+}
+
+fn fold_of(family: &str) -> u64 {
+    family.bytes().fold(17_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()))
+        % FOLDS
+}
+
+/// Ordinary talk: what false alarms are counted on.
+fn is_ordinary(row: &Row) -> bool {
+    const FILES: [&str; 4] =
+        ["ru_benign_prompts", "ru_benign_questions_koziev", "mera_ru_benign", "deepset_train"];
+    row.attack == Some(false) && FILES.contains(&file(row).as_str())
+}
+
+/// The threshold that so many ordinary texts pass.
+fn threshold(mut ordinary: Vec<f32>) -> f32 {
+    ordinary.sort_by(f32::total_cmp);
+    let place = (ordinary.len() as f64 * (1.0 - FALSE_ALARMS)) as usize;
+    ordinary.get(place.min(ordinary.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+/// Logits of all real rows by models that have seen none of their family; benign rows are held out at
+/// random, because each of their files is one family.
+fn left_out(rows: &[Row], head: &str) -> Vec<(usize, f32)> {
+    let fold = |number: usize, row: &Row| match label(row, head) {
+        Some(true) => fold_of(&row.family),
+        _ => (number as u64).wrapping_mul(0x9e37_79b9) >> 7 & 0xffff,
+    } % FOLDS;
+    let mut logits = Vec::new();
+    for left in 0..FOLDS {
+        let seen: Vec<&Row> = rows
+            .iter()
+            .enumerate()
+            .filter(|(number, row)| {
+                row.trains && (row.family.starts_with("made:") || fold(*number, row) != left)
+            })
+            .map(|(_, row)| row)
+            .collect();
+        let weights = train(&samples(&seen, head), left);
+        for (number, row) in rows.iter().enumerate() {
+            let real = !row.family.starts_with("made:") && label(row, head).is_some();
+            if real && (fold(number, row) == left || (!row.trains && left == 0)) {
+                logits.push((number, logit(&weights, &row.text)));
+            }
+        }
+    }
+    logits
+}
+
+fn cross_check(rows: &[Row], head: &str) {
+    let logits = left_out(rows, head);
+    let ordinary = logits.iter().filter(|(at, _)| is_ordinary(&rows[*at]));
+    let threshold = threshold(ordinary.map(|(_, logit)| *logit).collect());
+    let mut by_file: BTreeMap<(String, bool), (u32, u32)> = BTreeMap::new();
+    for (at, logit) in &logits {
+        let row = &rows[*at];
+        let Some(label) = label(row, head) else { continue };
+        let (all, over) = by_file.entry((file(row), label)).or_default();
+        *all += 1;
+        *over += u32::from(*logit > threshold);
+    }
+    println!(
+        "| file | label | rows | taken for one, % | 95 % (Wilson) |\n| --- | --- | --- | --- | --- |"
+    );
+    for ((file, label), (all, over)) in by_file {
+        let (low, high) = wilson(over, all);
+        let share = 100.0 * f64::from(over) / f64::from(all);
+        println!("| {file} | {} | {all} | {share:.1} | {low:.1} to {high:.1} |", u8::from(label));
+    }
+}
+
+fn wilson(count: u32, all: u32) -> (f64, f64) {
+    let (n, p, z) = (f64::from(all), f64::from(count) / f64::from(all), 1.96_f64);
+    let middle = p + z * z / (2.0 * n);
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    let scale = 100.0 / (1.0 + z * z / n);
+    ((middle - half) * scale, (middle + half) * scale)
+}
+
+/// The head that is shipped: trained on everything, with the threshold of the models that were not.
+fn final_head(rows: &[Row], head: &str) -> (Vec<f32>, Calibration) {
+    let logits = left_out(rows, head);
+    let ordinary = logits.iter().filter(|(at, _)| is_ordinary(&rows[*at]));
+    let threshold = threshold(ordinary.map(|(_, logit)| *logit).collect());
+    let seen: Vec<&Row> = rows.iter().filter(|row| row.trains).collect();
+    let weights = train(&samples(&seen, head), FOLDS);
+    let mut sizes: Vec<f32> = weights.iter().map(|weight| weight.abs()).collect();
+    sizes.sort_by(f32::total_cmp);
+    // A few weights beyond are cut: the others are told apart more finely.
+    let scale = sizes[sizes.len() - 1 - sizes.len() / 2_000].max(0.1);
+    (weights, Calibration { threshold, scale, per_doubling: PER_DOUBLING })
+}

@@ -1,0 +1,220 @@
+use std::ops::Range;
+
+/// Places in the table of weights.
+pub const BUCKETS: usize = 1 << 19;
+
+/// Words that a window has.
+const WINDOW: usize = 32;
+/// Words from the beginning of a window to that of the next.
+const STRIDE: usize = 16;
+/// Longest word that is looked at whole, characters.
+const LONGEST: usize = 32;
+
+/// The windows of a text: bytes, on boundaries of words.
+pub fn windows(text: &str) -> Vec<Range<usize>> {
+    let words = words(text);
+    let mut windows = Vec::new();
+    let mut from = 0;
+    while from < words.len() {
+        let until = (from + WINDOW).min(words.len());
+        if let (Some(first), Some(last)) = (words.get(from), words.get(until - 1)) {
+            windows.push(first.start..last.end);
+        }
+        if until == words.len() {
+            break;
+        }
+        from += STRIDE;
+    }
+    windows
+}
+
+/// Letters and digits that stand together.
+fn words(text: &str) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut start = None;
+    for (at, character) in text.char_indices() {
+        match (character.is_alphanumeric(), start) {
+            (true, None) => start = Some(at),
+            (false, Some(from)) => {
+                words.push(from..at);
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    words.extend(start.map(|from| from..text.len()));
+    words
+}
+
+/// What a window is made of, as places in the table of weights. May be used again for the next.
+#[derive(Debug, Clone, Default)]
+pub struct Features {
+    places: Vec<u32>,
+    small: String,
+}
+
+impl Features {
+    /// The places, each once.
+    #[must_use]
+    pub fn places(&self) -> &[u32] {
+        &self.places
+    }
+
+    /// By what the sum of weights is multiplied, so that long windows do not weigh more.
+    #[must_use]
+    pub fn norm(&self) -> f32 {
+        1.0 / (self.places.len().max(12) as f32).sqrt()
+    }
+
+    /// Reads a window.
+    pub fn read(&mut self, text: &str) {
+        self.places.clear();
+        let mut small = std::mem::take(&mut self.small);
+        small.clear();
+        small.extend(text.chars().flat_map(char::to_lowercase).map(|character| match character {
+            'ё' => 'е',
+            other => other,
+        }));
+        let ranges = words(&small);
+        let mut stems: Vec<u64> = Vec::with_capacity(ranges.len());
+        for range in &ranges {
+            let word = small.get(range.clone()).unwrap_or_default();
+            let stem = stem(word);
+            stems.push(hash(1, stem.as_bytes()));
+            self.add(hash(2, word.as_bytes()));
+            self.parts(word);
+        }
+        for (at, stem) in stems.iter().enumerate() {
+            self.add(*stem);
+            let next = |ahead: usize| stems.get(at + ahead).copied();
+            if let Some(one) = next(1) {
+                self.add(joined(3, &[*stem, one]));
+                if let Some(two) = next(2) {
+                    self.add(joined(4, &[*stem, one, two]));
+                }
+            }
+            // Words may be put between: `ignore all of those instructions`.
+            if let Some(two) = next(2) {
+                self.add(joined(5, &[*stem, two]));
+            }
+            if let Some(three) = next(3) {
+                self.add(joined(5, &[*stem, three]));
+            }
+            if let Some(four) = next(4) {
+                self.add(joined(5, &[*stem, four]));
+            }
+        }
+        if let (Some(first), Some(second)) = (stems.first(), stems.get(1)) {
+            self.add(joined(6, &[*first]));
+            self.add(joined(6, &[*first, *second]));
+        }
+        self.structure(text, &small, ranges.len());
+        self.places.sort_unstable();
+        self.places.dedup();
+        self.small = small;
+    }
+
+    /// Parts of a word of four and five characters: bent and misspelled words share them.
+    fn parts(&mut self, word: &str) {
+        let mut ends: [usize; LONGEST + 1] = [0; LONGEST + 1];
+        let mut count = 0;
+        for (at, character) in word.char_indices().take(LONGEST) {
+            count += 1;
+            if let Some(end) = ends.get_mut(count) {
+                *end = at + character.len_utf8();
+            }
+        }
+        for length in [4, 5] {
+            for from in 0..(count + 1).saturating_sub(length) {
+                let (Some(start), Some(end)) = (ends.get(from), ends.get(from + length)) else {
+                    continue;
+                };
+                let part = word.as_bytes().get(*start..*end).unwrap_or_default();
+                self.add(hash(7, part));
+            }
+        }
+    }
+
+    fn structure(&mut self, text: &str, small: &str, words: usize) {
+        const MARKS: [&str; 22] = [
+            "system:",
+            "assistant:",
+            "user:",
+            "###",
+            "[system",
+            "<system",
+            "</",
+            "<|",
+            "[inst",
+            "```",
+            "---",
+            "===",
+            "\"role\"",
+            "https://",
+            "![",
+            "http://",
+            "!!",
+            "??",
+            "ответ:",
+            "инструкци",
+            "система:",
+            "пользователь:",
+        ];
+        for (place, mark) in MARKS.iter().enumerate() {
+            if small.contains(mark) {
+                self.add(joined(8, &[place as u64]));
+            }
+        }
+        let letters = text.chars().filter(|character| character.is_alphabetic()).count();
+        let upper = text.chars().filter(|character| character.is_uppercase()).count();
+        if letters > 12 && upper * 2 > letters {
+            self.add(joined(9, &[1]));
+        }
+        let quotes =
+            text.chars().filter(|c| matches!(c, '"' | '«' | '»' | '“' | '”' | '\'')).count();
+        self.add(joined(10, &[(quotes.min(6) / 2) as u64]));
+        self.add(joined(11, &[u64::from(text.trim_end().ends_with('?'))]));
+        self.add(joined(12, &[(words as f64).log2() as u64]));
+    }
+
+    fn add(&mut self, hash: u64) {
+        self.places.push((hash >> 40) as u32 & (BUCKETS as u32 - 1));
+    }
+}
+
+/// A word without its ending, roughly: Russian bends its words at the end.
+fn stem(word: &str) -> &str {
+    let count = word.chars().count();
+    let kept = match count {
+        0..=4 => count,
+        5 | 6 => 4,
+        7 | 8 => 5,
+        _ => 6,
+    };
+    let end = word.char_indices().nth(kept).map_or(word.len(), |(at, _)| at);
+    word.get(..end).unwrap_or(word)
+}
+
+/// FNV-1a with a final mix: the places must be the same on every machine, for ever.
+fn hash(kind: u64, bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    mixed(hash)
+}
+
+fn joined(kind: u64, parts: &[u64]) -> u64 {
+    let mut hash = kind.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for part in parts {
+        hash = mixed(hash ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    }
+    mixed(hash)
+}
+
+/// The finaliser of SplitMix64 (Steele et al. 2014).
+fn mixed(mut hash: u64) -> u64 {
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}

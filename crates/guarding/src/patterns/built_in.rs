@@ -1,0 +1,16 @@
+//! The packs that are shipped.
+
+use super::{Pack, PackError};
+
+/// Names of files and texts of the packs that are shipped.
+pub const BUILT_IN: [(&str, &str); 1] =
+    [("injection.yaml", include_str!("../../packs/injection.yaml"))];
+
+/// The packs that are shipped, parsed.
+///
+/// # Errors
+///
+/// None that the tests of this crate would let pass.
+pub fn built_in() -> Result<Vec<Pack>, PackError> {
+    BUILT_IN.iter().map(|(file, text)| Pack::parse(file, text)).collect()
+}
