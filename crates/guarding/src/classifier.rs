@@ -10,7 +10,7 @@ mod features;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-pub use self::features::{BUCKETS, Features, windows};
+pub use self::features::{BUCKETS, Features, Span, windows};
 use crate::Channel;
 
 /// Version of the weights' format.
@@ -166,7 +166,7 @@ impl TextClassifier for Classifier {
         let mut worst_harm = f32::NEG_INFINITY;
         let mut count = 0;
         let mut features = Features::default();
-        for window in windows(text) {
+        for (window, _) in windows(text) {
             let Some(part) = text.get(window.clone()) else { continue };
             features.read(part);
             count += 1;

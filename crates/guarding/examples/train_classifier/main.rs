@@ -8,9 +8,10 @@ mod grammar;
 
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
+use std::ops::Range;
 use std::path::Path;
 
-use guarding::classifier::{BUCKETS, Calibration, Classifier, Features, windows};
+use guarding::classifier::{BUCKETS, Calibration, Classifier, Features, Span, windows};
 use guarding::normalise::canonical;
 
 /// One text with what is known of it.
@@ -188,7 +189,10 @@ fn file(row: &Row) -> String {
     row.family.split(':').next().unwrap_or_default().to_owned()
 }
 
-fn samples(rows: &[&Row], head: &str) -> Vec<Sample> {
+/// The windows of rows that a model learns from. Of an attack the beginning is one for certain, and
+/// which of its narrow windows carry it is for `first`, the model made without them, to say; of other
+/// texts those narrow windows teach most that it takes for attacks.
+fn samples(rows: &[&Row], head: &str, first: Option<&[f32]>) -> Vec<Sample> {
     let weights = weights(rows, head);
     let mut samples = Vec::new();
     let mut features = Features::default();
@@ -197,21 +201,42 @@ fn samples(rows: &[&Row], head: &str) -> Vec<Sample> {
         let weight = weights.get(&(file(row), label)).copied().unwrap_or(1.0);
         let view = canonical(&row.text);
         let text = view.text();
-        let all = windows(text);
-        // Of a long attack the beginning is one for certain.
-        let most = if label { 3 } else { 12 };
-        let count = all.len().min(most);
-        for window in all.into_iter().take(most) {
+        let mut read = |window: Range<usize>, weight: f32| {
             features.read(&text[window]);
-            samples.push(Sample {
-                places: features.places().to_vec(),
-                norm: features.norm(),
-                label,
-                weight: weight / (count as f32).sqrt(),
-            });
+            Sample { places: features.places().to_vec(), norm: features.norm(), label, weight }
+        };
+        let all = windows(text);
+        let wide = all.iter().filter(|(_, span)| *span == Span::Wide);
+        let most = if label { 3 } else { 12 };
+        let count = wide.clone().count().min(most) as f32;
+        for (window, _) in wide.take(most) {
+            samples.push(read(window.clone(), weight / count.sqrt()));
         }
+        let Some(first) = first else { continue };
+        let narrow = all.iter().filter(|(_, span)| *span == Span::Narrow);
+        let mut ranked: Vec<(f32, Sample)> = narrow
+            .take(60)
+            .map(|(window, _)| read(window.clone(), weight * 0.6))
+            .map(|sample| (sample.logit(first), sample))
+            .collect();
+        ranked.sort_by(|one, other| other.0.total_cmp(&one.0));
+        let most = if label { 1 } else { 4 };
+        samples.extend(ranked.into_iter().take(most).map(|(_, sample)| sample));
     }
     samples
+}
+
+impl Sample {
+    fn logit(&self, weights: &[f32]) -> f32 {
+        let sum: f32 = self.places.iter().map(|place| weights[*place as usize]).sum();
+        sum * self.norm
+    }
+}
+
+/// A model of these rows: made without narrow windows, then again with those that it chooses.
+fn model(rows: &[&Row], head: &str, seed: u64) -> Vec<f32> {
+    let first = train(&samples(rows, head, None), seed);
+    train(&samples(rows, head, Some(&first)), seed)
 }
 
 /// Logistic regression by AdaGrad with dropout of features.
@@ -253,7 +278,7 @@ fn logit(weights: &[f32], text: &str) -> f32 {
     let all = windows(view.text());
     let highest = all
         .iter()
-        .map(|window| {
+        .map(|(window, _)| {
             features.read(&view.text()[window.clone()]);
             let sum: f32 = features.places().iter().map(|place| weights[*place as usize]).sum();
             sum * features.norm()
@@ -298,7 +323,7 @@ fn left_out(rows: &[Row], head: &str) -> Vec<(usize, f32)> {
             })
             .map(|(_, row)| row)
             .collect();
-        let weights = train(&samples(&seen, head), left);
+        let weights = model(&seen, head, left);
         for (number, row) in rows.iter().enumerate() {
             let real = !row.family.starts_with("made:") && label(row, head).is_some();
             if real && (fold(number, row) == left || (!row.trains && left == 0)) {
@@ -345,7 +370,7 @@ fn final_head(rows: &[Row], head: &str) -> (Vec<f32>, Calibration) {
     let ordinary = logits.iter().filter(|(at, _)| is_ordinary(&rows[*at]));
     let threshold = threshold(ordinary.map(|(_, logit)| *logit).collect());
     let seen: Vec<&Row> = rows.iter().filter(|row| row.trains).collect();
-    let weights = train(&samples(&seen, head), FOLDS);
+    let weights = model(&seen, head, FOLDS);
     let mut sizes: Vec<f32> = weights.iter().map(|weight| weight.abs()).collect();
     sizes.sort_by(f32::total_cmp);
     // A few weights beyond are cut: the others are told apart more finely.

@@ -3,29 +3,51 @@ use std::ops::Range;
 /// Places in the table of weights.
 pub const BUCKETS: usize = 1 << 19;
 
-/// Words that a window has.
-const WINDOW: usize = 32;
-/// Words from the beginning of a window to that of the next.
-const STRIDE: usize = 16;
 /// Longest word that is looked at whole, characters.
 const LONGEST: usize = 32;
 
-/// The windows of a text: bytes, on boundaries of words.
-pub fn windows(text: &str) -> Vec<Range<usize>> {
-    let words = words(text);
-    let mut windows = Vec::new();
-    let mut from = 0;
-    while from < words.len() {
-        let until = (from + WINDOW).min(words.len());
-        if let (Some(first), Some(last)) = (words.get(from), words.get(until - 1)) {
-            windows.push(first.start..last.end);
+/// How much of a text is looked at at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Enough for a scheme that takes its time: a role, rules, an example.
+    Wide,
+    /// A sentence or two: an order that hides in a long text.
+    Narrow,
+}
+
+impl Span {
+    /// Words that a window has, and words from the beginning of one to that of the next.
+    fn words(self) -> (usize, usize) {
+        match self {
+            Self::Wide => (64, 32),
+            Self::Narrow => (20, 10),
         }
-        if until == words.len() {
+    }
+}
+
+/// The windows of a text: bytes, on boundaries of words. A text that one narrow window holds has a
+/// wide one only.
+pub fn windows(text: &str) -> Vec<(Range<usize>, Span)> {
+    let words = words(text);
+    let mut all = Vec::new();
+    for span in [Span::Wide, Span::Narrow] {
+        let (size, stride) = span.words();
+        if span == Span::Narrow && words.len() <= size {
             break;
         }
-        from += STRIDE;
+        let mut from = 0;
+        while from < words.len() {
+            let until = (from + size).min(words.len());
+            if let (Some(first), Some(last)) = (words.get(from), words.get(until - 1)) {
+                all.push((first.start..last.end, span));
+            }
+            if until == words.len() {
+                break;
+            }
+            from += stride;
+        }
     }
-    windows
+    all
 }
 
 /// Letters and digits that stand together.
