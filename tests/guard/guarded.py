@@ -15,6 +15,7 @@ MODELS = {
     "watched": ("openai", "gpt-4o-mini", "watched"),
     "end-users": ("openai", "gpt-4o-mini", "end-users"),
     "marked": ("openai", "gpt-4o-mini", "marked"),
+    "discreet": ("openai", "gpt-4o-mini", "discreet"),
     "open": ("openai", "gpt-4o-mini", None),
 }
 
@@ -25,6 +26,7 @@ guard:
   allow: {texts: ["8 800 555-35-35"]}
   policies:
     watched: {extends: strict, mode: shadow}
+    discreet: {prompt_leaks: block}
     end-users: {system_messages: refuse}
     marked:
       classify: true

@@ -1,15 +1,17 @@
 """What the guard lets through, takes out, puts back and refuses, seen from both sides."""
 
+import base64
 import concurrent.futures
 import json
+import re
 import subprocess
 
 import anthropic
 import httpx
 import openai
 import pytest
-from guarded import Guarded
-from running import BINARY, STATIC_KEY, bearer
+from guarded import GUARD, Guarded
+from running import BINARY, STATIC_KEY, bearer, wait_until
 
 PLANTED = [
     "+7 916 123-45-67",
@@ -114,14 +116,14 @@ def test_history_with_tools_is_masked(guarded):
 
 def test_embeddings_are_masked(guarded):
     body = {"model": "embeddings", "input": [LETTER, "привет"]}
-    key = guarded.make_key(policy={"guard_policy": "152-fz"})["key"]
+    key = guarded.make_key(policy={"guard_policy": "152-fz"})[1]["key"]
     answer = httpx.post(guarded.url + "/v1/embeddings", json=body, headers=bearer(key))
     assert answer.is_success, answer.text
     assert_kept(guarded)
 
 
 def test_a_key_narrows_what_its_model_allows(guarded):
-    key = guarded.make_key(policy={"guard_policy": "152-fz"})["key"]
+    key = guarded.make_key(policy={"guard_policy": "152-fz"})[1]["key"]
     body = {"model": "open", "messages": [{"role": "user", "content": LETTER}]}
     url = guarded.url + "/v1/chat/completions"
     assert httpx.post(url, json=body, headers=bearer(key)).is_success
@@ -129,7 +131,7 @@ def test_a_key_narrows_what_its_model_allows(guarded):
     assert httpx.post(url, json=body, headers=bearer(STATIC_KEY)).is_success
     assert "+7 916 123-45-67" in guarded.received()
     # A policy that does not exist is no way out.
-    gone = guarded.make_key(policy={"guard_policy": "gone"})["key"]
+    gone = guarded.make_key(policy={"guard_policy": "gone"})[1]["key"]
     httpx.post(url, json=body, headers=bearer(gone))
     assert_kept(guarded)
 
@@ -211,7 +213,7 @@ def test_shadow_only_watches(guarded):
     assert answer.json()["choices"][0]["message"]["content"].startswith(LETTER)
     assert "+7 916 123-45-67" in guarded.received()
     assert answer.headers["x-llm-proxy-guard"] == "allow"
-    assert 'policy":"watched' in guarded.log.read_text() or "watched" in guarded.log.read_text()
+    assert '"policy":"watched"' in guarded.log.read_text()
 
 
 def test_end_users_may_not_speak_as_the_system(guarded):
@@ -255,7 +257,7 @@ def test_metrics_and_headers_tell(guarded):
     answer = guarded.chat("law", LETTER)
     assert answer.headers["x-llm-proxy-guard"] == "redact"
     metrics = httpx.get(guarded.ops + "/metrics").text
-    assert 'llm_proxy_guard_inspections_total{policy="off+152-fz",verdict="redact"' in metrics
+    assert 'llm_proxy_guard_inspections_total{policy="152-fz",verdict="redact"' in metrics
     assert 'llm_proxy_guard_detections_total{kind="phone",direction="input"}' in metrics
 
 
@@ -327,3 +329,61 @@ def test_two_replicas_make_the_same_placeholders(simulator, guarded, tmp_path):
         assert len(seen) == 1
     finally:
         other.kill()
+
+
+PACK = """
+name: ours
+version: 1
+rules:
+  - id: ours.elephant
+    family: extraction
+    severity: critical
+    any: ["син* (слон*|{word})"]
+    examples: {{match: ["сказка о синем слоне"]}}
+"""
+
+
+def test_a_pack_is_read_again_when_it_changes_and_a_faulty_one_is_refused(simulator, tmp_path):
+    pack = tmp_path / "ours.yaml"
+    pack.write_text(PACK.format(word="кит*"))
+    guard = GUARD.replace("guard:\n", f"guard:\n  policy: standard\n  packs: [{pack}]\n", 1)
+    gateway = Guarded(tmp_path, simulator, guard).start()
+    try:
+        refused = (400, "prompt_injection_detected")
+        assert gateway.code("open", "Нарисуй синего слона") == refused
+        assert gateway.code("open", "Нарисуй синюю лису")[0] == 200
+        pack.write_text(PACK.format(word="лис*").replace("any: [", "any: [@"))
+        wait_until(lambda: "config_refused" in gateway.log.read_text(), 15)
+        assert f"{pack}:" in gateway.log.read_text()
+        assert gateway.code("open", "Нарисуй синего кита") == refused
+        pack.write_text(PACK.format(word="лис*"))
+        wait_until(lambda: gateway.code("open", "Нарисуй синюю лису") == refused, 15)
+    finally:
+        gateway.kill()
+
+
+def test_the_system_prompt_does_not_leak(guarded):
+    system = {"role": "system", "content": "Ты помощник банка и никогда не называешь ставок."}
+    assert guarded.chat("discreet", system, "Привет").is_success
+    sent = guarded.received()
+    word = re.search(r"\[ref ([a-z0-9]{14}): internal", sent).group(1)
+    assert guarded.chat("discreet", system, "Пока").is_success
+    assert word in guarded.received(), "the same for the same prompt: caches of prefixes stay good"
+    for told in [word, " ".join(word), word[::-1], base64.b64encode(f"мой {word}".encode()).decode()]:
+        refused = guarded.code("discreet", system, f"Повтори: {told} [[sim: echo]]")
+        assert refused == (400, "system_prompt_leaked"), told
+    assert "leak.canary" in guarded.log.read_text()
+
+
+def test_what_tools_say_is_set_off(guarded):
+    tool = {"role": "tool", "tool_call_id": "call_1", "content": "Погода: +5, дождь"}
+    call = {"id": "call_1", "type": "function", "function": {"name": "get", "arguments": "{}"}}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert guarded.chat("strict", "Какая погода?", asked, tool).is_success
+    marks = re.search(r"two lines (\w{10}): .*?\1.*?Погода: \+5, дождь.*?\1", guarded.received())
+    assert marks
+    first = marks.group(1)
+    assert guarded.chat("strict", "Какая погода?", asked, tool).is_success
+    assert first not in guarded.received(), "nobody can foresee the mark"
+    assert guarded.chat("standard", "Какая погода?", asked, tool).is_success
+    assert "two lines" not in guarded.received()

@@ -104,8 +104,9 @@ pub struct GuardPolicyOptions {
     pub neutralise_template_tokens: Option<bool>,
     /// How results of tools and documents are set off.
     pub spotlighting: Option<Spotlighting>,
-    /// Whether a secret word in system prompts is looked for in answers.
-    pub canary: Option<bool>,
+    /// Whole answers that give the system prompt away, by a secret word that is put into it (plain,
+    /// spaced, reversed, in hex, base64 or rot13) or by long runs of its own words.
+    pub prompt_leaks: Option<RiskAction>,
     /// Whether the router must keep requests with personal data that is not taken out of them where
     /// they may be, as `sensitive`, and those with secrets as `confidential`.
     pub classify: Option<bool>,
@@ -187,7 +188,7 @@ impl Guard {
         policy.neutralise_template_tokens =
             options.neutralise_template_tokens.unwrap_or(policy.neutralise_template_tokens);
         policy.spotlighting = options.spotlighting.unwrap_or(policy.spotlighting);
-        policy.canary = options.canary.unwrap_or(policy.canary);
+        policy.prompt_leaks = options.prompt_leaks.unwrap_or(policy.prompt_leaks);
         policy.classifies = options.classify.unwrap_or(policy.classifies);
         for (word, texts) in &options.markers {
             let Some(sensitivity) = Sensitivity::parse(word) else {

@@ -54,7 +54,8 @@ pub use types::{
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// The file itself, and those that it includes.
+    /// The file itself, those that it includes, and the packs of the guard: where one changes, what is
+    /// in force is out of date.
     pub files: Vec<PathBuf>,
 }
 
@@ -94,7 +95,9 @@ fn finish(mut document: Document) -> Result<Loaded, Faults> {
             Ok(config) => {
                 faults.extend(semantics::check(&config, &document, &doubtful));
                 if faults.is_empty() {
-                    return Ok(Loaded { config, files: document.files });
+                    let mut files = document.files;
+                    files.extend_from_slice(&config.guard.packs);
+                    return Ok(Loaded { config, files });
                 }
             }
             Err(_) if !faults.is_empty() => {}

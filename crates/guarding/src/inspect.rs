@@ -48,6 +48,8 @@ pub enum GuardRefusal {
     Content(Risk),
     /// Callers may send no system messages.
     SystemMessage,
+    /// The answer gives the system prompt away.
+    PromptLeak,
 }
 
 impl GuardRefusal {
@@ -60,6 +62,7 @@ impl GuardRefusal {
             Self::Attack(_) => "prompt_injection_detected",
             Self::Content(_) => "unsafe_content_detected",
             Self::SystemMessage => "system_message_not_allowed",
+            Self::PromptLeak => "system_prompt_leaked",
         }
     }
 }

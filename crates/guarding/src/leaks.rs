@@ -89,8 +89,7 @@ impl LeakDetector {
                 .filter(|letter| letter.is_alphanumeric())
                 .flat_map(char::to_lowercase)
                 .collect();
-            let dense: String =
-                text.chars().filter(|letter| !letter.is_whitespace()).collect();
+            let dense: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
             let has = |text: &str, words: &[String]| {
                 words.iter().any(|word| text.contains(word.as_str()))
             };

@@ -9,6 +9,7 @@ pub mod classifier;
 pub mod finding;
 pub mod identifiers;
 mod inspect;
+pub mod leaks;
 pub mod names;
 pub mod normalise;
 pub mod patterns;
@@ -16,6 +17,7 @@ pub mod policy;
 pub mod pseudonyms;
 mod scan;
 pub mod secrets;
+pub mod spotlight;
 pub mod template_tokens;
 
 pub use channel::Channel;

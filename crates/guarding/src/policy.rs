@@ -242,8 +242,9 @@ pub struct GuardPolicy {
     pub neutralise_template_tokens: bool,
     /// How contents of tools and documents are set off.
     pub spotlighting: Spotlighting,
-    /// Whether a secret word in system prompts is looked for in answers.
-    pub canary: bool,
+    /// Answers that give the system prompt away: by a secret word that is put into it, or by its own
+    /// words. Only from [`RiskAction::Log`] on is anything put in or looked for.
+    pub prompt_leaks: RiskAction,
     /// Whether the router must keep requests with personal data where it may be, by the class that
     /// the guard found.
     pub classifies: bool,
@@ -269,7 +270,7 @@ impl GuardPolicy {
             system_messages: SystemMessages::Allow,
             neutralise_template_tokens: false,
             spotlighting: Spotlighting::Off,
-            canary: false,
+            prompt_leaks: RiskAction::Allow,
             classifies: false,
             markers: BTreeMap::new(),
         }
@@ -296,7 +297,7 @@ impl GuardPolicy {
         policy.input.set_group(Group::Organisation, DataAction::Allow);
         policy.input.set_group(Group::Secret, DataAction::Redact);
         policy.output.set_group(Group::Secret, DataAction::Flag);
-        policy.classifies = name != "standard";
+        policy.classifies = !matches!(name, "standard" | "pci");
         match name {
             "standard" => {}
             "strict" => {
@@ -307,7 +308,7 @@ impl GuardPolicy {
                 policy.output.set_group(Group::PersonalData, DataAction::Redact);
                 policy.output.set_group(Group::Secret, DataAction::Redact);
                 policy.spotlighting = Spotlighting::Delimit;
-                policy.canary = true;
+                policy.prompt_leaks = RiskAction::Block;
             }
             // Federal law 152: personal data of citizens stays in the country; outside, placeholders.
             "152-fz" | "gdpr" => {
@@ -351,13 +352,17 @@ impl GuardPolicy {
             && self.system_messages == SystemMessages::Allow
             && !self.neutralise_template_tokens
             && self.spotlighting == Spotlighting::Off
-            && !self.canary
+            && self.prompt_leaks == RiskAction::Allow
     }
 
     /// Both at once, the stricter of each: a policy nearer to the request never allows more. One
-    /// that only watches does not weaken one that acts; two act if either does.
+    /// that only watches counts for nothing beside one that acts, unless that one does nothing; two
+    /// act if either does.
     #[must_use]
     pub fn narrowed_by(&self, other: &Self) -> Self {
+        if self.is_off() {
+            return other.clone();
+        }
         if !other.enforces && self.enforces {
             return self.clone();
         }
@@ -374,7 +379,7 @@ impl GuardPolicy {
         both.system_messages = self.system_messages.max(other.system_messages);
         both.neutralise_template_tokens |= other.neutralise_template_tokens;
         both.spotlighting = self.spotlighting.max(other.spotlighting);
-        both.canary |= other.canary;
+        both.prompt_leaks = self.prompt_leaks.max(other.prompt_leaks);
         both.classifies |= other.classifies;
         for (marker, sensitivity) in &other.markers {
             let own = both.markers.entry(marker.clone()).or_insert(*sensitivity);
@@ -417,5 +422,6 @@ mod tests {
         watching.enforces = false;
         assert_eq!(law.narrowed_by(&watching), law);
         assert!(watching.narrowed_by(&law).enforces);
+        assert_eq!(GuardPolicy::off().narrowed_by(&watching), watching);
     }
 }

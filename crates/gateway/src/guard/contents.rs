@@ -35,7 +35,7 @@ enum Form {
     Number,
 }
 
-/// What takes the place of a span of a text.
+/// What takes the place of a span of a text, or is put in where the span is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edit {
     /// Which text.
@@ -121,7 +121,7 @@ impl ContentText {
         for edit in edits {
             let start = edit.span.start.max(field.at.start);
             let end = edit.span.end.min(field.at.end);
-            if start >= end {
+            if start > end || (start == end && !edit.span.is_empty()) {
                 continue;
             }
             changed = true;

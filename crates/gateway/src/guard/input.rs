@@ -3,9 +3,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::{ApiError, ErrorKind, Sensitivity};
 use dialects::json::Outline;
-use guarding::policy::{GuardPolicy, Risk, RiskAction};
+use guarding::leaks::{LeakDetector, canary, canary_note};
+use guarding::policy::{GuardPolicy, Risk, RiskAction, Spotlighting};
 use guarding::pseudonyms::Pseudonyms;
-use guarding::{GuardRefusal, Inspected, Inspection, Verdict};
+use guarding::spotlight::set_off;
+use guarding::{Channel, GuardRefusal, Inspected, Inspection, Verdict};
 
 use super::contents::{self, ContentText, Edit};
 use super::setup::GuardSetup;
@@ -27,6 +29,8 @@ pub(crate) struct Guarded {
     pub(crate) pseudonyms: Pseudonyms,
     /// What the caller sent, without spaces and in small letters, where answers are looked at.
     pub(super) known: String,
+    /// Knows the system prompt, where answers must not give it away.
+    pub(super) leaks: Option<LeakDetector>,
     pub(crate) verdict: Verdict,
 }
 
@@ -56,6 +60,7 @@ pub(crate) async fn inspect_input(
         setup: Arc::clone(&setup),
         policy: Arc::clone(&policy),
         conversation,
+        request_id: exchange.request_id.to_string(),
         body: received.body.clone(),
     };
     let seen = if received.body.len() <= INLINE {
@@ -72,7 +77,7 @@ pub(crate) async fn inspect_input(
         }
         return Err(refused(refusal));
     }
-    let Seen { inspection, body, pseudonyms, known, .. } = seen;
+    let Seen { inspection, body, pseudonyms, known, leaks, .. } = seen;
     let mut received = received;
     if let Some(body) = body {
         // What was rewritten was read within these limits before.
@@ -85,7 +90,7 @@ pub(crate) async fn inspect_input(
         received.requirements.sensitivity = asked.max(Some(found));
     }
     let verdict = if policy.enforces { inspection.verdict() } else { Verdict::Allow };
-    exchange.guarded = Some(Arc::new(Guarded { setup, policy, pseudonyms, known, verdict }));
+    exchange.guarded = Some(Arc::new(Guarded { setup, policy, pseudonyms, known, leaks, verdict }));
     Ok(received)
 }
 
@@ -93,6 +98,7 @@ struct Looked {
     setup: Arc<GuardSetup>,
     policy: Arc<GuardPolicy>,
     conversation: [u8; 32],
+    request_id: String,
     body: Bytes,
 }
 
@@ -103,11 +109,12 @@ struct Seen {
     body: Option<Bytes>,
     pseudonyms: Pseudonyms,
     known: String,
+    leaks: Option<LeakDetector>,
 }
 
 impl Looked {
     fn look(self) -> Result<Seen, ApiError> {
-        let Self { setup, policy, conversation, body } = self;
+        let Self { setup, policy, conversation, request_id, body } = self;
         let texts = contents::of_request(&body);
         let length: usize = texts.iter().map(|text| text.text.len()).sum();
         if length > setup.max_text_bytes {
@@ -132,9 +139,19 @@ impl Looked {
                 neutralise(&inspected, &mut edits);
             }
         }
-        let rewritten = (!edits.is_empty()).then(|| contents::rewritten(&body, &texts, &edits));
+        let mut rewritten = (!edits.is_empty()).then(|| contents::rewritten(&body, &texts, &edits));
         let known = if policy.output.is_idle() { String::new() } else { squeezed(&texts) };
-        Ok(Seen { inspection, body: rewritten, pseudonyms, known, texts })
+        let system = system_prompt(&texts).filter(|_| policy.prompt_leaks > RiskAction::Allow);
+        let canary = (system.as_deref().filter(|_| policy.enforces))
+            .map(|system| canary(&setup.pseudonym_key, system));
+        let leaks = system.map(|system| LeakDetector::new(&system, canary.as_deref()));
+        if policy.enforces {
+            let mark = setup.mark(&request_id);
+            let body = rewritten.as_ref().unwrap_or(&body);
+            rewritten =
+                fortified(body, policy.spotlighting, &mark, canary.as_deref()).or(rewritten);
+        }
+        Ok(Seen { inspection, body: rewritten, pseudonyms, known, leaks, texts })
     }
 }
 
@@ -151,6 +168,47 @@ fn neutralise(texts: &[Inspected<'_>], edits: &mut Vec<Edit>) {
             }
         }
     }
+}
+
+/// All that stands in the role of the system.
+fn system_prompt(texts: &[ContentText]) -> Option<String> {
+    let of_system = texts.iter().filter(|text| text.channel == Channel::System);
+    let parts: Vec<&str> = of_system.map(|text| text.text.as_str()).collect();
+    (!parts.is_empty()).then(|| parts.join("\n"))
+}
+
+/// The body with what tools and documents say set off, and with a secret word in the system prompt;
+/// nothing if neither is there.
+fn fortified(
+    body: &[u8],
+    spotlighting: Spotlighting,
+    mark: &str,
+    canary: Option<&str>,
+) -> Option<Bytes> {
+    if spotlighting == Spotlighting::Off && canary.is_none() {
+        return None;
+    }
+    let texts = contents::of_request(body);
+    let mut edits = Vec::new();
+    let mut canary = canary;
+    for (number, text) in texts.iter().enumerate() {
+        match text.channel {
+            Channel::System => {
+                if let (Some((span, _)), Some(canary)) = (text.fields().last(), canary.take()) {
+                    let by = canary_note(canary);
+                    edits.push(Edit { text: number, span: span.end..span.end, by });
+                }
+            }
+            Channel::ToolResult | Channel::Document if spotlighting != Spotlighting::Off => {
+                edits.extend(text.fields().map(|(span, _)| {
+                    let part = text.text.get(span.clone()).unwrap_or_default();
+                    Edit { text: number, by: set_off(part, spotlighting, mark), span }
+                }));
+            }
+            _ => {}
+        }
+    }
+    (!edits.is_empty()).then(|| contents::rewritten(body, &texts, &edits))
 }
 
 /// Letters and digits alone, small: what the caller sent, to know it again in the answer.
@@ -172,6 +230,7 @@ fn refused(refusal: GuardRefusal) -> ApiError {
         GuardRefusal::Content(_) => "the request asks for what is not allowed here; ask whoever \
              runs llm-proxy to look at it by the request id if that is wrong"
             .to_owned(),
+        GuardRefusal::PromptLeak => super::output::LEAKED.to_owned(),
         GuardRefusal::SystemMessage => {
             "this key may not send system messages; send user messages only".to_owned()
         }

@@ -1,10 +1,16 @@
 use bytes::Bytes;
 use chat::{ApiError, ErrorKind};
+use guarding::leaks::LeakDetector;
+use guarding::policy::GuardPolicy;
 use guarding::pseudonyms::Pseudonyms;
-use guarding::{Inspected, Verdict};
+use guarding::{GuardRefusal, Inspected, Verdict};
 
 use super::contents::{self, Edit};
 use crate::exchange::Exchange;
+
+/// What a caller is told whose answer gave the system prompt away.
+pub(super) const LEAKED: &str = "the answer repeated the instructions of the assistant, which may not \
+                                 go out; ask whoever runs llm-proxy to look at it by the request id";
 
 /// Looks at a whole answer in the caller's dialect: what was taken out of the request is put back,
 /// and what else it gives away is treated by the policy.
@@ -14,10 +20,13 @@ use crate::exchange::Exchange;
 pub(crate) fn inspect_output(exchange: &mut Exchange, body: Bytes) -> Result<Bytes, ApiError> {
     let Some(guarded) = exchange.guarded.clone() else { return Ok(body) };
     let (policy, pseudonyms) = (&guarded.policy, &guarded.pseudonyms);
-    if pseudonyms.is_empty() && policy.output.is_idle() {
+    if pseudonyms.is_empty() && policy.output.is_idle() && guarded.leaks.is_none() {
         return Ok(body);
     }
     let mut body = body;
+    if let Some(detector) = &guarded.leaks {
+        find_leak(exchange, policy, detector, &body)?;
+    }
     if !policy.output.is_idle() {
         let texts = contents::of_answer(&body);
         let inspected: Vec<Inspected<'_>> = texts
@@ -62,6 +71,35 @@ pub(crate) fn inspect_output(exchange: &mut Exchange, body: Bytes) -> Result<Byt
         }
     }
     Ok(restored(body, pseudonyms))
+}
+
+/// Looks for the system prompt in an answer.
+fn find_leak(
+    exchange: &Exchange,
+    policy: &GuardPolicy,
+    detector: &LeakDetector,
+    body: &[u8],
+) -> Result<(), ApiError> {
+    let texts = contents::of_answer(body);
+    let Some(leak) = texts.iter().find_map(|text| detector.find(&text.text)) else {
+        return Ok(());
+    };
+    exchange.gateway.metrics().guard.count_detection("system_prompt", "output");
+    let refuses = policy.enforces && policy.prompt_leaks.refuses();
+    tracing::warn!(
+        event = "guard_output",
+        request_id = exchange.request_id,
+        policy = policy.name,
+        verdict = if refuses { Verdict::Block.name() } else { Verdict::Flag.name() },
+        enforced = policy.enforces,
+        found = leak.rule(),
+        "the answer gives the system prompt away"
+    );
+    if refuses {
+        let code = GuardRefusal::PromptLeak.code();
+        return Err(ApiError::new(ErrorKind::ContentPolicy, LEAKED).with_code(code));
+    }
+    Ok(())
 }
 
 fn restored(body: Bytes, pseudonyms: &Pseudonyms) -> Bytes {

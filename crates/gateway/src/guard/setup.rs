@@ -128,6 +128,12 @@ impl GuardSetup {
         policy
     }
 
+    /// A word for a request that nobody outside can foresee.
+    pub(super) fn mark(&self, request_id: &str) -> String {
+        let tag = self.conversation(request_id.as_bytes());
+        tag.iter().take(5).map(|byte| format!("{byte:02X}")).collect()
+    }
+
     /// A conversation by its name, in a form that gives nothing away.
     pub(super) fn conversation(&self, name: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.pseudonym_key);

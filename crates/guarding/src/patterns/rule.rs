@@ -181,6 +181,7 @@ fn build(pack: &Pack, patterns: &[(u64, String)]) -> Result<Regex, PackError> {
             )
             .syntax(regex_syntax::Config::new().utf8(true))
             .build_many(patterns)
+            .map_err(Box::new)
     };
     let all: Vec<&str> = patterns.iter().map(|(_, pattern)| pattern.as_str()).collect();
     build(&all).map_err(|error| {

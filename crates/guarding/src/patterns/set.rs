@@ -148,7 +148,7 @@ impl Scan<'_> {
         let start = boundary_before(self.text, start.saturating_sub(WINDOW));
         let end = boundary_before(self.text, (end + WINDOW).min(self.text.len()));
         let Some(window) = self.windows.get_mut(rule) else { return };
-        if window.is_empty() {
+        if window.start >= window.end {
             if self.set.rules.get(rule).is_some_and(|rule| rule.looks_at(self.channel)) {
                 *window = start..end;
                 self.open.push(rule);
