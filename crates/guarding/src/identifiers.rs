@@ -23,23 +23,19 @@ use self::numbers::Digits;
 /// Adds what is in the text.
 pub fn find(text: &str, findings: &mut Vec<Finding>) {
     let digits = Digits::of(text);
-    network::find(text, findings);
+    let lower = context::lowered(text);
+    network::find(text, &digits, findings);
+    phones::find_spelled(&lower, findings);
     if digits.is_empty() {
-        let lower = context::lowered(text);
-        let contexts = Contexts::of(&lower);
-        phones::find_spelled(&lower, findings);
-        address::find(text, &lower, &contexts, findings);
         return;
     }
-    let lower = context::lowered(text);
     let contexts = Contexts::of(&lower);
     numbers::find(text, &digits, &contexts, findings);
     phones::find(text, &digits, &contexts, findings);
-    phones::find_spelled(&lower, findings);
     documents::find(text, &lower, &digits, &contexts, findings);
-    letters::find(text, &lower, &contexts, findings);
-    dates::find(text, &lower, &contexts, findings);
-    address::find(text, &lower, &contexts, findings);
+    letters::find(text, &digits, &contexts, findings);
+    dates::find(text, &digits, &contexts, findings);
+    address::find(text, &lower, &digits, findings);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Pure: text and policies in, findings and verdicts out; no I/O, no clock. Engines are linear in the
 //! length of the text by construction (automata, counters, sums); nothing here backtracks.
 
+mod anchored;
 pub mod attacks;
 mod channel;
 pub mod classifier;

@@ -5,6 +5,7 @@
 //! (not with `--check`). The same data gives the same weights.
 
 mod grammar;
+mod ordinary;
 
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
@@ -21,6 +22,8 @@ struct Row {
     family: String,
     attack: Option<bool>,
     harmful: Option<bool>,
+    /// Whether a text that is data has an order to whoever reads it.
+    embedded: Option<bool>,
     /// Whether it may be trained on.
     trains: bool,
 }
@@ -33,10 +36,23 @@ struct Sample {
     weight: f32,
 }
 
+/// What is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// Attacks and what people say otherwise.
+    Attack,
+    /// Requests for what harms and others.
+    Harmful,
+    /// Data with an order in it and without.
+    Embedded,
+}
+
 const FOLDS: u64 = 5;
 const EPOCHS: usize = 6;
 /// Share of ordinary messages that may be taken for attacks.
 const FALSE_ALARMS: f64 = 0.004;
+/// Share of documents that may be taken for ones with an order in them.
+const FALSE_ORDERS: f64 = 0.03;
 /// How much more the logit must be for each doubling of the number of windows.
 const PER_DOUBLING: f32 = 0.2;
 
@@ -46,13 +62,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let check = arguments.any(|argument| argument == "--check");
     let rows = read(Path::new(&data))?;
     println!("{} rows after duplicates were taken out", rows.len());
-    for head in ["attack", "harmful"] {
-        println!("\n{head}, families left out in turn:");
-        cross_check(&rows, head);
-    }
-    let (attack, attack_calibration) = final_head(&rows, "attack");
-    let (harmful, harmful_calibration) = final_head(&rows, "harmful");
-    let bytes = Classifier::write([(&attack, attack_calibration), (&harmful, harmful_calibration)]);
+    let heads = [Head::Attack, Head::Harmful, Head::Embedded].map(|head| {
+        println!("\n{head:?}, families left out in turn:");
+        let threshold = cross_check(&rows, head);
+        final_head(&rows, head, threshold)
+    });
+    let bytes = Classifier::write(
+        heads.each_ref().map(|(weights, calibration)| (weights.as_slice(), *calibration)),
+    );
     if !check {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/classifier.bin");
         std::fs::write(&file, bytes)?;
@@ -73,7 +90,12 @@ fn read(data: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
             let text = value["text"].as_str().unwrap_or_default().to_owned();
             let label = value["label"].as_i64() == Some(1);
             let source = value["source"].as_str().unwrap_or(&name);
-            let family: Vec<&str> = source.split('/').take(3).collect();
+            let is_indirect = name == "bipia_indirect.jsonl";
+            // Of orders in documents the order makes the family, not the document.
+            let family: Vec<&str> = match is_indirect {
+                true => source.split('/').skip(3).take(1).collect(),
+                false => source.split('/').take(3).collect(),
+            };
             let moderation = name.starts_with("hivetrace_harmful")
                 || name.starts_with("hivetrace_ru_llm_rewritten");
             rows.push(Row {
@@ -85,13 +107,19 @@ fn read(data: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
                     (false, false) => Some(false),
                     (false, true) => None,
                 },
-                // Of an attack in a document only a part is one, and which is not said.
-                trains: name != "ru_benign_documents.jsonl"
-                    && !(label && name == "bipia_indirect.jsonl"),
+                embedded: match name.as_str() {
+                    "bipia_indirect.jsonl" => Some(label),
+                    "ru_benign_documents.jsonl" => Some(false),
+                    _ => None,
+                },
+                trains: name != "ru_benign_documents.jsonl",
             });
         }
     }
+    let documents = documents(data)?;
     rows.extend(made());
+    rows.extend(planted(&documents));
+    rows.extend(documents);
     let mut seen: BTreeMap<String, Option<bool>> = BTreeMap::new();
     let mut twice = HashSet::new();
     for row in &rows {
@@ -111,6 +139,61 @@ fn read(data: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
     Ok(rows)
 }
 
+/// Texts without an order in them, from the sets of personal data that may be trained on.
+fn documents(data: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+    let mut rows = Vec::new();
+    for name in ["pii_factrueval2016_ru_devset", "pii_presidio_synth_en"] {
+        let file = data.join("pii").join(name).with_extension("jsonl");
+        for line in std::fs::read_to_string(file)?.lines() {
+            let value: serde_json::Value = serde_json::from_str(line)?;
+            rows.push(Row {
+                text: value["text"].as_str().unwrap_or_default().to_owned(),
+                family: format!("{name}:{name}"),
+                attack: Some(false),
+                harmful: Some(false),
+                embedded: Some(false),
+                trains: true,
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// Orders among a few words of documents: what a person may well ask, and data may not.
+fn planted(documents: &[Row]) -> Vec<Row> {
+    let mut rng = fastrand::Rng::with_seed(20_261_124);
+    let sets = [
+        ("ordinary", ordinary::ORDINARY_EN, ordinary::ORDINARY_RU),
+        ("direct", grammar::ATTACKS_EN, grammar::ATTACKS_RU),
+        ("indirect", grammar::INDIRECT_EN, grammar::INDIRECT_RU),
+    ];
+    let is_russian = |text: &str| text.chars().any(|letter| ('а'..='я').contains(&letter));
+    let mut rows = Vec::new();
+    for _ in 0..9_000 {
+        let (name, english, russian) = sets[rng.usize(..sets.len())];
+        let document = &documents[rng.usize(..documents.len())].text;
+        let templates = if is_russian(document) { russian } else { english };
+        // Greetings and nods are no orders.
+        let first = if name == "ordinary" { 3 } else { 0 };
+        let order = grammar::expand(templates[rng.usize(first..templates.len())], &mut rng);
+        let words: Vec<&str> = document.split_whitespace().collect();
+        let mut piece = |rng: &mut fastrand::Rng| {
+            let from = rng.usize(..words.len());
+            words[from..(from + rng.usize(..12)).min(words.len())].join(" ")
+        };
+        let (before, after) = (piece(&mut rng), piece(&mut rng));
+        rows.push(Row {
+            text: format!("{before}\n{order} {after}"),
+            family: format!("made:planted-{name}"),
+            attack: None,
+            harmful: None,
+            embedded: Some(true),
+            trains: true,
+        });
+    }
+    rows
+}
+
 fn squeezed(text: &str) -> String {
     text.chars()
         .filter(|character| character.is_alphanumeric())
@@ -123,21 +206,19 @@ fn made() -> Vec<Row> {
     let mut rng = fastrand::Rng::with_seed(20_261_123);
     let mut rows = Vec::new();
     let mut add = |text: String, family: String, attack: bool| {
-        rows.push(Row {
-            text,
-            family,
-            attack: Some(attack),
-            harmful: (!attack).then_some(false),
-            trains: true,
-        });
+        let embedded = (attack || family.starts_with("made:around")).then_some(attack);
+        let harmful = (!attack).then_some(false);
+        rows.push(Row { text, family, attack: Some(attack), harmful, embedded, trains: true });
     };
-    let sets: [(&str, &[&str], bool, usize); 6] = [
+    let sets: [(&str, &[&str], bool, usize); 8] = [
         ("direct-en", grammar::ATTACKS_EN, true, 320),
         ("direct-ru", grammar::ATTACKS_RU, true, 320),
         ("indirect-en", grammar::INDIRECT_EN, true, 500),
         ("indirect-ru", grammar::INDIRECT_RU, true, 500),
         ("hard-en", grammar::HARD_EN, false, 260),
         ("hard-ru", grammar::HARD_RU, false, 260),
+        ("ordinary-en", ordinary::ORDINARY_EN, false, 300),
+        ("ordinary-ru", ordinary::ORDINARY_RU, false, 300),
     ];
     const AROUND_EN: &str = "{Thank you for your order.|The meeting is on Monday at ten.|Our quarterly report shows growth of five percent.|Best regards, the team.|The museum opens at nine and tickets cost ten euros.|I need help with my homework.|Please summarize the text below.|The product arrived on time and works well.|Here is my question about cooking.|def main(): return 0|Name, price, amount|Dear customer, your invoice is attached.|The weather was fine and we went for a walk.}";
     const AROUND_RU: &str = "{Спасибо за ваш заказ.|Встреча состоится в понедельник в десять.|Отчёт за квартал показывает рост на пять процентов.|С уважением, команда.|Музей открыт с девяти, билет стоит триста рублей.|Помоги мне с домашним заданием.|Перескажи, пожалуйста, текст ниже.|Товар пришёл вовремя и хорошо работает.|У меня вопрос о готовке.|Наименование, цена, количество|Уважаемый клиент, счёт во вложении.|Погода была хорошая, и мы пошли гулять.}";
@@ -148,6 +229,7 @@ fn made() -> Vec<Row> {
                 let around = if name.ends_with("ru") { AROUND_RU } else { AROUND_EN };
                 let beside = |rng: &mut fastrand::Rng| grammar::expand(around, rng);
                 let text = match rng.u8(..6) {
+                    _ if name.starts_with("ordinary") => sentence,
                     0 => format!("{} {sentence}", beside(&mut rng)),
                     1 => format!("{sentence} {}", beside(&mut rng)),
                     2 if name.starts_with("indirect") => {
@@ -160,6 +242,9 @@ fn made() -> Vec<Row> {
             }
         }
     }
+    for _ in 0..1_500 {
+        add(ordinary::machine(&mut rng), "made:machine/0".to_owned(), false);
+    }
     for (around, name) in [(AROUND_EN, "en"), (AROUND_RU, "ru")] {
         for _ in 0..400 {
             let parts: Vec<String> =
@@ -170,12 +255,23 @@ fn made() -> Vec<Row> {
     rows
 }
 
-fn label(row: &Row, head: &str) -> Option<bool> {
-    if head == "attack" { row.attack } else { row.harmful }
+fn label(row: &Row, head: Head) -> Option<bool> {
+    match head {
+        Head::Attack => row.attack,
+        Head::Harmful => row.harmful,
+        Head::Embedded => row.embedded,
+    }
+}
+
+/// Whether a head learns from a row.
+fn trains(row: &Row, head: Head) -> bool {
+    // Of an attack in a document only a part is one, and which is not said.
+    let unclear = head == Head::Attack && row.attack == Some(true) && file(row) == "bipia_indirect";
+    row.trains && !unclear
 }
 
 /// How much a file counts: none drowns the others.
-fn weights(rows: &[&Row], head: &str) -> BTreeMap<(String, bool), f32> {
+fn weights(rows: &[&Row], head: Head) -> BTreeMap<(String, bool), f32> {
     let mut counts: BTreeMap<(String, bool), f32> = BTreeMap::new();
     for row in rows {
         if let Some(label) = label(row, head) {
@@ -192,7 +288,7 @@ fn file(row: &Row) -> String {
 /// The windows of rows that a model learns from. Of an attack the beginning is one for certain, and
 /// which of its narrow windows carry it is for `first`, the model made without them, to say; of other
 /// texts those narrow windows teach most that it takes for attacks.
-fn samples(rows: &[&Row], head: &str, first: Option<&[f32]>) -> Vec<Sample> {
+fn samples(rows: &[&Row], head: Head, first: Option<&[f32]>) -> Vec<Sample> {
     let weights = weights(rows, head);
     let mut samples = Vec::new();
     let mut features = Features::default();
@@ -207,12 +303,24 @@ fn samples(rows: &[&Row], head: &str, first: Option<&[f32]>) -> Vec<Sample> {
         };
         let all = windows(text);
         let wide = all.iter().filter(|(_, span)| *span == Span::Wide);
-        let most = if label { 3 } else { 12 };
+        // Where in a long text an order stands nobody says; that of a short one is in its window.
+        let most = match (head, label) {
+            (Head::Embedded, true) if all.len() > 4 => 0,
+            (_, true) => 3,
+            (_, false) => 12,
+        };
         let count = wide.clone().count().min(most) as f32;
         for (window, _) in wide.take(most) {
             samples.push(read(window.clone(), weight / count.sqrt()));
         }
-        let Some(first) = first else { continue };
+        let Some(first) = first else {
+            if head == Head::Embedded && !label {
+                let narrow = all.iter().filter(|(_, span)| *span == Span::Narrow).step_by(3);
+                samples
+                    .extend(narrow.take(20).map(|(window, _)| read(window.clone(), weight * 0.3)));
+            }
+            continue;
+        };
         let narrow = all.iter().filter(|(_, span)| *span == Span::Narrow);
         let mut ranked: Vec<(f32, Sample)> = narrow
             .take(60)
@@ -234,7 +342,7 @@ impl Sample {
 }
 
 /// A model of these rows: made without narrow windows, then again with those that it chooses.
-fn model(rows: &[&Row], head: &str, seed: u64) -> Vec<f32> {
+fn model(rows: &[&Row], head: Head, seed: u64) -> Vec<f32> {
     let first = train(&samples(rows, head, None), seed);
     train(&samples(rows, head, Some(&first)), seed)
 }
@@ -272,12 +380,13 @@ fn train(samples: &[Sample], seed: u64) -> Vec<f32> {
 }
 
 /// The highest logit of the windows of a text, less what their number costs.
-fn logit(weights: &[f32], text: &str) -> f32 {
+fn logit(weights: &[f32], head: Head, text: &str) -> f32 {
     let view = canonical(text);
     let mut features = Features::default();
     let all = windows(view.text());
     let highest = all
         .iter()
+        .filter(|(_, span)| head != Head::Embedded || *span == Span::Narrow || all.len() == 1)
         .map(|(window, _)| {
             features.read(&view.text()[window.clone()]);
             let sum: f32 = features.places().iter().map(|place| weights[*place as usize]).sum();
@@ -292,23 +401,26 @@ fn fold_of(family: &str) -> u64 {
         % FOLDS
 }
 
-/// Ordinary talk: what false alarms are counted on.
-fn is_ordinary(row: &Row) -> bool {
+/// Ordinary talk, or ordinary documents: what false alarms are counted on.
+fn is_ordinary(row: &Row, head: Head) -> bool {
+    if head == Head::Embedded {
+        return row.embedded == Some(false) && !row.family.starts_with("made:");
+    }
     const FILES: [&str; 4] =
         ["ru_benign_prompts", "ru_benign_questions_koziev", "mera_ru_benign", "deepset_train"];
     row.attack == Some(false) && FILES.contains(&file(row).as_str())
 }
 
 /// The threshold that so many ordinary texts pass.
-fn threshold(mut ordinary: Vec<f32>) -> f32 {
+fn threshold(mut ordinary: Vec<f32>, false_alarms: f64) -> f32 {
     ordinary.sort_by(f32::total_cmp);
-    let place = (ordinary.len() as f64 * (1.0 - FALSE_ALARMS)) as usize;
+    let place = (ordinary.len() as f64 * (1.0 - false_alarms)) as usize;
     ordinary.get(place.min(ordinary.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// Logits of all real rows by models that have seen none of their family; benign rows are held out at
 /// random, because each of their files is one family.
-fn left_out(rows: &[Row], head: &str) -> Vec<(usize, f32)> {
+fn left_out(rows: &[Row], head: Head) -> Vec<(usize, f32)> {
     let fold = |number: usize, row: &Row| match label(row, head) {
         Some(true) => fold_of(&row.family),
         _ => (number as u64).wrapping_mul(0x9e37_79b9) >> 7 & 0xffff,
@@ -319,25 +431,28 @@ fn left_out(rows: &[Row], head: &str) -> Vec<(usize, f32)> {
             .iter()
             .enumerate()
             .filter(|(number, row)| {
-                row.trains && (row.family.starts_with("made:") || fold(*number, row) != left)
+                trains(row, head) && (row.family.starts_with("made:") || fold(*number, row) != left)
             })
             .map(|(_, row)| row)
             .collect();
         let weights = model(&seen, head, left);
         for (number, row) in rows.iter().enumerate() {
             let real = !row.family.starts_with("made:") && label(row, head).is_some();
-            if real && (fold(number, row) == left || (!row.trains && left == 0)) {
-                logits.push((number, logit(&weights, &row.text)));
+            let turn = if trains(row, head) { fold(number, row) } else { 0 };
+            if real && turn == left {
+                logits.push((number, logit(&weights, head, &row.text)));
             }
         }
     }
     logits
 }
 
-fn cross_check(rows: &[Row], head: &str) {
+/// Measures, and gives the threshold.
+fn cross_check(rows: &[Row], head: Head) -> f32 {
     let logits = left_out(rows, head);
-    let ordinary = logits.iter().filter(|(at, _)| is_ordinary(&rows[*at]));
-    let threshold = threshold(ordinary.map(|(_, logit)| *logit).collect());
+    let ordinary = logits.iter().filter(|(at, _)| is_ordinary(&rows[*at], head));
+    let allowed = if head == Head::Embedded { FALSE_ORDERS } else { FALSE_ALARMS };
+    let threshold = threshold(ordinary.map(|(_, logit)| *logit).collect(), allowed);
     let mut by_file: BTreeMap<(String, bool), (u32, u32)> = BTreeMap::new();
     for (at, logit) in &logits {
         let row = &rows[*at];
@@ -354,6 +469,7 @@ fn cross_check(rows: &[Row], head: &str) {
         let share = 100.0 * f64::from(over) / f64::from(all);
         println!("| {file} | {} | {all} | {share:.1} | {low:.1} to {high:.1} |", u8::from(label));
     }
+    threshold
 }
 
 fn wilson(count: u32, all: u32) -> (f64, f64) {
@@ -365,11 +481,8 @@ fn wilson(count: u32, all: u32) -> (f64, f64) {
 }
 
 /// The head that is shipped: trained on everything, with the threshold of the models that were not.
-fn final_head(rows: &[Row], head: &str) -> (Vec<f32>, Calibration) {
-    let logits = left_out(rows, head);
-    let ordinary = logits.iter().filter(|(at, _)| is_ordinary(&rows[*at]));
-    let threshold = threshold(ordinary.map(|(_, logit)| *logit).collect());
-    let seen: Vec<&Row> = rows.iter().filter(|row| row.trains).collect();
+fn final_head(rows: &[Row], head: Head, threshold: f32) -> (Vec<f32>, Calibration) {
+    let seen: Vec<&Row> = rows.iter().filter(|row| trains(row, head)).collect();
     let weights = model(&seen, head, FOLDS);
     let mut sizes: Vec<f32> = weights.iter().map(|weight| weight.abs()).collect();
     sizes.sort_by(f32::total_cmp);

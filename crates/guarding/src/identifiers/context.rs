@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 /// What a word says of the number beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -407,7 +407,11 @@ static AUTOMATON: LazyLock<Option<(AhoCorasick, Vec<Hint>)>> = LazyLock::new(|| 
             hints.push(*hint);
         }
     }
-    let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(words).ok()?;
+    let built = AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(words)
+        .ok()?;
     Some((built, hints))
 });
 
@@ -439,11 +443,10 @@ const AFTER: usize = 48;
 impl Contexts {
     pub(super) fn of(lower: &str) -> Self {
         let Some((automaton, hints)) = AUTOMATON.as_ref() else { return Self(Vec::new()) };
-        let bytes = lower.as_bytes();
         let found = automaton.find_iter(lower).filter_map(|found| {
             let hint = *hints.get(found.pattern().as_usize())?;
             let range = found.range();
-            begins_word(lower, range.start, bytes).then_some((range, hint))
+            begins_word(lower, range.start).then_some((range, hint))
         });
         Self(found.collect())
     }
@@ -483,7 +486,7 @@ impl Contexts {
 }
 
 /// Whether a word begins at `start`, so that it is not found in the middle of another.
-fn begins_word(lower: &str, start: usize, _bytes: &[u8]) -> bool {
+fn begins_word(lower: &str, start: usize) -> bool {
     let before = lower.get(..start).and_then(|before| before.chars().next_back());
     before.is_none_or(|character| !character.is_alphabetic())
 }

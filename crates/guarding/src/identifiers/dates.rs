@@ -2,14 +2,13 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
-
 use super::context::{Contexts, Hint};
-use super::numbers::push;
+use super::numbers::{Digits, push};
+use crate::anchored::{Anchored, matches};
 use crate::{Category, Finding};
 
-static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
+static DATE: LazyLock<Option<Anchored>> = LazyLock::new(|| {
+    Anchored::new(
         r"(?ix)
         \b(?:
             (?:0?[1-9]|[12]\d|3[01])\s?[./-]\s?(?:0?[1-9]|1[0-2])\s?[./-]\s?(?:(?:19|20)\d\d|\d\d)
@@ -19,22 +18,24 @@ static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
           | (?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?\s(?:of\s)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?,?\s(?:19|20)\d\d
           | (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?,?\s(?:19|20)\d\d
         )\b",
+        40,
+        64,
     )
-    .ok()
 });
 
 /// Adds dates that a word beside them makes somebody's birthday.
-pub(super) fn find(text: &str, lower: &str, contexts: &Contexts, findings: &mut Vec<Finding>) {
-    const SAID: [&str; 9] = ["рожд", "родил", "д.р", "д. р", "др", "г.р", "born", "birth", "dob"];
-    if !SAID.iter().any(|word| lower.contains(word))
-        && !lower.contains("bday")
-        && !lower.contains("rozhd")
-    {
-        return;
-    }
-    for found in DATE.iter().flat_map(|regex| regex.find_iter(text)) {
-        if contexts.near(&found.range(), Hint::Birth) {
-            push(findings, Category::DateOfBirth, found.range(), 0.92, "date_of_birth");
+pub(super) fn find(
+    text: &str,
+    digits: &Digits<'_>,
+    contexts: &Contexts,
+    findings: &mut Vec<Finding>,
+) {
+    let near = |range: &std::ops::Range<usize>| contexts.near(range, Hint::Birth);
+    let beside = digits.runs.iter().map(|run| &run.range).filter(|run| run.len() <= 4 && near(run));
+    let places: Vec<usize> = beside.map(|run| run.start).collect();
+    for found in matches(&DATE, text, places.iter().copied()) {
+        if near(&found.whole()) {
+            push(findings, Category::DateOfBirth, found.whole(), 0.92, "date_of_birth");
         }
     }
 }

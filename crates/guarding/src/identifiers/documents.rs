@@ -3,29 +3,27 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use regex::Regex;
-
 use super::checks::okato_region;
 use super::context::{Contexts, Hint};
 use super::numbers::{Digits, loose, push};
+use crate::anchored::{Anchored, matches, places};
 use crate::{Category, Finding};
 
-fn made(pattern: &str) -> Option<Regex> {
-    Regex::new(pattern).ok()
-}
-
 /// A series and a number with words between: `серия 45 08 номер 123456`.
-static IN_WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    made(
+static IN_WORDS: LazyLock<Option<Anchored>> = LazyLock::new(|| {
+    Anchored::new(
         r#"(?i)(?:сери[яийеюё]\p{L}*|series|seriya|с\.)["'«»]*[\s:№=-]{0,4}["']?(\d{2}[\s-]?(?:\d{2}|[а-яa-z]{2}))["']?[\s,;/]{0,3}["']?(?:(?:и\s+)?(?:номер\p{L}*|ном\.|number|nomer|n[oº°]?\.?|№|#)["']?)?[\s:№=-]{0,4}["']?(\d{6})\b"#,
+        0,
+        140,
     )
 });
 /// A number sign between: `4508 № 123456`.
-static WITH_SIGN: LazyLock<Option<Regex>> =
-    LazyLock::new(|| made(r"\b(\d{2}\s?\d{2})\s?(?:№|N[oº°]?|n|#|номер)\.?\s?(\d{6})\b"));
+static WITH_SIGN: LazyLock<Option<Anchored>> = LazyLock::new(|| {
+    Anchored::new(r"\b(\d{2}\s?\d{2})\s?(?:№|N[oº°]?|n|#|номер)\.?\s?(\d{6})\b", 30, 8)
+});
 /// Two letters in the middle: `77 АВ 123456`.
-static LETTERED: LazyLock<Option<Regex>> =
-    LazyLock::new(|| made(r"(?i)\b(\d{2})\s?([а-яa-z]{2})\s?(?:№\s?)?(\d{6})\b"));
+static LETTERED: LazyLock<Option<Anchored>> =
+    LazyLock::new(|| Anchored::new(r"(?i)\b(\d{2})\s?([а-яa-z]{2})\s?(?:№\s?)?(\d{6})\b", 20, 8));
 
 /// Adds documents.
 pub(super) fn find(
@@ -35,7 +33,7 @@ pub(super) fn find(
     contexts: &Contexts,
     findings: &mut Vec<Finding>,
 ) {
-    with_words(text, lower, contexts, findings);
+    with_words(text, lower, digits, contexts, findings);
     for first in 0..digits.runs.len() {
         ten(digits, first, contexts, findings);
         nine(digits, first, contexts, findings);
@@ -44,46 +42,44 @@ pub(super) fn find(
     }
 }
 
-fn with_words(text: &str, lower: &str, contexts: &Contexts, findings: &mut Vec<Finding>) {
+fn with_words(
+    text: &str,
+    lower: &str,
+    digits: &Digits<'_>,
+    contexts: &Contexts,
+    findings: &mut Vec<Finding>,
+) {
     let licence = |range: &Range<usize>| contexts.near(range, Hint::Licence);
-    if lower.contains("сери") || lower.contains("series") || lower.contains("seriya") {
-        let found = IN_WORDS.iter().flat_map(|regex| regex.captures_iter(text));
-        for found in found {
-            let (Some(one), Some(other)) = (found.get(1), found.get(2)) else { continue };
-            let range = one.start()..other.end();
-            let category =
-                if licence(&range) { Category::DriverLicence } else { Category::Passport };
-            push(findings, category, range, 0.93, "ru.document.in_words");
+    let mut series: Vec<usize> =
+        ["сери", "series", "seriya"].iter().flat_map(|word| places(lower, word)).collect();
+    series.sort_unstable();
+    for found in matches(&IN_WORDS, text, series.iter().copied()) {
+        let (Some(one), Some(other)) = (found.get(1), found.get(2)) else { continue };
+        let range = one.start..other.end;
+        let category = if licence(&range) { Category::DriverLicence } else { Category::Passport };
+        push(findings, category, range, 0.93, "ru.document.in_words");
+    }
+    let sixes = digits.runs.iter().filter(|run| run.range.len() == 6).map(|run| run.range.start);
+    for found in matches(&WITH_SIGN, text, sixes.clone()) {
+        let (Some(one), Some(other)) = (found.get(1), found.get(2)) else { continue };
+        let two = text.get(one.start..one.start + 2).and_then(|two| two.parse().ok()).unwrap_or(0);
+        let range = one.start..other.end;
+        let named = contexts.says(&range, &[Hint::Passport]);
+        let confidence = match () {
+            () if named => 0.94,
+            () if okato_region(two) && !contexts.denies(&range) => 0.7,
+            () => 0.3,
+        };
+        let category = if licence(&range) { Category::DriverLicence } else { Category::Passport };
+        push(findings, category, range, confidence, "ru.passport.sign");
+    }
+    let licences = sixes.filter(|at| contexts.near(&(*at..*at), Hint::Licence));
+    for found in matches(&LETTERED, text, licences) {
+        let range = found.whole();
+        if contexts.says(&range, &[Hint::Licence]) {
+            push(findings, Category::DriverLicence, range, 0.93, "ru.licence.letters");
         }
     }
-    if text.contains(['№', 'N', 'n', '#']) {
-        for found in WITH_SIGN.iter().flat_map(|regex| regex.captures_iter(text)) {
-            let (Some(one), Some(other)) = (found.get(1), found.get(2)) else { continue };
-            let range = one.start()..other.end();
-            let two = one.as_str().get(..2).and_then(|two| two.parse().ok()).unwrap_or(0);
-            let named = contexts.says(&range, &[Hint::Passport]);
-            let confidence = match () {
-                () if named => 0.94,
-                () if okato_region(two) && !contexts.denies(&range) => 0.7,
-                () => 0.3,
-            };
-            let category =
-                if licence(&range) { Category::DriverLicence } else { Category::Passport };
-            push(findings, category, range, confidence, "ru.passport.sign");
-        }
-    }
-    if contexts_has(lower, &["водит", "прав", "в/у", "ву", "licen", "driv", "vodit"]) {
-        for found in LETTERED.iter().flat_map(|regex| regex.find_iter(text)) {
-            let range = found.range();
-            if contexts.says(&range, &[Hint::Licence]) {
-                push(findings, Category::DriverLicence, range, 0.93, "ru.licence.letters");
-            }
-        }
-    }
-}
-
-fn contexts_has(lower: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| lower.contains(word))
 }
 
 /// Four and six digits: a passport or a licence, by what is said beside it.

@@ -3,97 +3,118 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
-use regex::Regex;
-
-use super::numbers::push;
+use super::numbers::{Digits, push};
+use crate::anchored::{Anchored, matches, places};
 use crate::{Category, Finding};
 
-fn made(pattern: &str) -> Option<Regex> {
-    Regex::new(pattern).ok()
-}
-
-static MAIL: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    made(
+static MAIL: LazyLock<Option<Anchored>> = LazyLock::new(|| {
+    Anchored::new(
         r"[\p{L}\p{N}][\p{L}\p{N}._%+'-]{0,63}@[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,62}\.)+[\p{L}][\p{L}\p{N}-]{1,23}",
+        140,
+        400,
     )
 });
-static SPELLED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    made(
+static SPELLED: LazyLock<Option<Anchored>> = LazyLock::new(|| {
+    Anchored::new(
         r"(?i)[a-z0-9][a-z0-9_+-]{0,40}(?:(?:\s?[.]\s?|\s(?:точка|dot|тчк)\s|\s?[\[({](?:dot|точка)[\])}]\s?)[a-z0-9_+-]{1,40}){0,3}(?:\s?[\[({<]\s?(?:at|собака|@)\s?[\])}>]\s?|\s(?:собака|собачка|at|эт|гав)\s)[a-zа-я0-9][a-zа-я0-9-]{0,40}(?:(?:\s?[.]\s?|\s(?:точка|dot|тчк)\s|\s?[\[({](?:dot|точка)[\])}]\s?)[a-zа-я0-9-]{2,20}){1,3}",
+        170,
+        200,
     )
 });
-static FOUR: LazyLock<Option<Regex>> = LazyLock::new(|| made(r"(?:\d{1,3}\.){3}\d{1,3}"));
-static SIX: LazyLock<Option<Regex>> =
-    LazyLock::new(|| made(r"(?i)[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}"));
+static FOUR: LazyLock<Option<Anchored>> =
+    LazyLock::new(|| Anchored::new(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0, 16));
+static SIX: LazyLock<Option<Anchored>> =
+    LazyLock::new(|| Anchored::new(r"[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}", 5, 46));
 
 /// Adds addresses of mail and of the Internet protocol.
-pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
-    if text.contains('@') {
-        for found in MAIL.iter().flat_map(|regex| regex.find_iter(text)) {
-            push(findings, Category::Email, found.range(), 0.97, "email");
-        }
+pub(super) fn find(text: &str, digits: &Digits<'_>, findings: &mut Vec<Finding>) {
+    for found in matches(&MAIL, text, places(text, "@")) {
+        push(findings, Category::Email, found.whole(), 0.97, "email");
     }
-    if SPELLED_HINTS.iter().any(|hint| text.contains(hint)) {
-        for found in SPELLED.iter().flat_map(|regex| regex.find_iter(text)) {
-            let said = found.as_str();
+    let mut hints: Vec<usize> = SPELLED_HINTS.iter().flat_map(|hint| places(text, hint)).collect();
+    if !hints.is_empty() {
+        hints.sort_unstable();
+        for found in matches(&SPELLED, text, hints.iter().copied()) {
+            let said = text.get(found.whole()).unwrap_or_default();
             // `look at example.com` is no address: the English word needs the other one spelled too.
             let plain = !said.contains(['[', '(', '{', '<']);
             let spelled = said.contains(" dot ") || !said.contains(" at ");
             if !plain || spelled {
-                push(findings, Category::Email, found.range(), 0.85, "email.spelled");
+                push(findings, Category::Email, found.whole(), 0.85, "email.spelled");
             }
         }
     }
-    if text.bytes().filter(|byte| *byte == b'.').take(3).count() == 3 {
-        for found in FOUR.iter().flat_map(|regex| regex.find_iter(text)) {
-            let around = |character: Option<char>| {
-                character.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_'))
-            };
-            let before = text.get(..found.start()).unwrap_or_default();
-            let mut after = text.get(found.end()..).unwrap_or_default().chars();
-            let (next, beyond) = (after.next(), after.next());
-            let goes_on = next.is_some_and(|c| c.is_alphanumeric() || c == '_')
-                || next == Some('.') && beyond.is_some_and(|c| c.is_ascii_digit());
-            if around(before.chars().next_back()) || goes_on {
-                continue;
-            }
-            let tail: String =
-                before.chars().rev().take(16).collect::<Vec<_>>().into_iter().rev().collect();
-            let tail = tail.to_lowercase();
-            let version = [
-                "верс",
-                "version",
-                "ver.",
-                "release",
-                "сборк",
-                "build",
-                " v",
-                "пункт",
-                "п. ",
-                "п.",
-                "раздел",
-            ]
-            .iter()
-            .any(|word| tail.contains(word));
-            let Ok(address) = found.as_str().parse::<Ipv4Addr>() else { continue };
-            let own = address.is_private()
-                || address.is_loopback()
-                || address.is_unspecified()
-                || address.is_link_local()
-                || address.is_broadcast()
-                || address.is_multicast();
-            if !own && !version {
-                push(findings, Category::IpAddress, found.range(), 0.85, "ip.v4");
-            }
+    v4(text, digits, findings);
+    v6(text, findings);
+}
+
+fn v4(text: &str, digits: &Digits<'_>, findings: &mut Vec<Finding>) {
+    let bytes = text.as_bytes();
+    let dotted = digits.runs.iter().map(|run| &run.range).filter(|run| {
+        run.len() <= 3
+            && bytes.get(run.end) == Some(&b'.')
+            && bytes.get(run.end + 1).is_some_and(u8::is_ascii_digit)
+    });
+    for found in matches(&FOUR, text, dotted.map(|run| run.start)) {
+        let found = found.whole();
+        let around = |character: Option<char>| {
+            character.is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '_'))
+        };
+        let before = text.get(..found.start).unwrap_or_default();
+        let mut after = text.get(found.end..).unwrap_or_default().chars();
+        let (next, beyond) = (after.next(), after.next());
+        let goes_on = next.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            || next == Some('.') && beyond.is_some_and(|c| c.is_ascii_digit());
+        if around(before.chars().next_back()) || goes_on {
+            continue;
+        }
+        let Ok(address) = text.get(found.clone()).unwrap_or_default().parse::<Ipv4Addr>() else {
+            continue;
+        };
+        let own = address.is_private()
+            || address.is_loopback()
+            || address.is_unspecified()
+            || address.is_link_local()
+            || address.is_broadcast()
+            || address.is_multicast();
+        if !own && !is_version(before) {
+            push(findings, Category::IpAddress, found, 0.85, "ip.v4");
         }
     }
-    if text.bytes().filter(|byte| *byte == b':').take(2).count() == 2 {
-        for found in SIX.iter().flat_map(|regex| regex.find_iter(text)) {
-            let Ok(address) = found.as_str().parse::<Ipv6Addr>() else { continue };
-            let groups = found.as_str().split(':').filter(|group| !group.is_empty()).count();
-            if groups >= 3 && !address.is_loopback() && !address.is_unspecified() {
-                push(findings, Category::IpAddress, found.range(), 0.85, "ip.v6");
-            }
+}
+
+/// Whether what stands before four numbers makes them a version or a paragraph.
+fn is_version(before: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "верс",
+        "version",
+        "ver.",
+        "release",
+        "сборк",
+        "build",
+        " v",
+        "пункт",
+        "п. ",
+        "п.",
+        "раздел",
+    ];
+    let from = before.char_indices().rev().nth(15).map_or(0, |(at, _)| at);
+    let tail = before.get(from..).unwrap_or_default().to_lowercase();
+    WORDS.iter().any(|word| tail.contains(word))
+}
+
+fn v6(text: &str, findings: &mut Vec<Finding>) {
+    let bytes = text.as_bytes();
+    let pairs = places(text, ":").filter(|at| {
+        let ahead = bytes.get(at + 1..(at + 6).min(bytes.len())).unwrap_or_default();
+        ahead.contains(&b':')
+    });
+    for found in matches(&SIX, text, pairs) {
+        let said = text.get(found.whole()).unwrap_or_default();
+        let Ok(address) = said.parse::<Ipv6Addr>() else { continue };
+        let groups = said.split(':').filter(|group| !group.is_empty()).count();
+        if groups >= 3 && !address.is_loopback() && !address.is_unspecified() {
+            push(findings, Category::IpAddress, found.whole(), 0.85, "ip.v6");
         }
     }
 }

@@ -54,6 +54,12 @@ impl<'t> Digits<'t> {
         self.runs.is_empty()
     }
 
+    /// Whether a run begins in these bytes.
+    pub(super) fn any_in(&self, bytes: Range<usize>) -> bool {
+        let next = self.runs.partition_point(|run| run.range.start < bytes.start);
+        self.runs.get(next).is_some_and(|run| run.range.start < bytes.end)
+    }
+
     /// What stands between two neighbouring runs.
     fn between(&self, left: usize) -> &'t str {
         match (self.runs.get(left), self.runs.get(left + 1)) {
@@ -232,7 +238,7 @@ pub(super) fn find(
     contexts: &Contexts,
     findings: &mut Vec<Finding>,
 ) {
-    let biks = biks(text, digits, contexts);
+    let biks = biks(digits, contexts);
     for first in 0..digits.runs.len() {
         for kind in &KINDS {
             let number = match digits.number(first, kind.digits, glued) {
@@ -358,7 +364,7 @@ fn lettered_kpp(
 }
 
 /// Numbers of banks in the text.
-fn biks(_: &str, digits: &Digits<'_>, contexts: &Contexts) -> Vec<Vec<u8>> {
+fn biks(digits: &Digits<'_>, contexts: &Contexts) -> Vec<Vec<u8>> {
     let numbers = (0..digits.runs.len()).filter_map(|first| digits.number(first, 9, glued));
     numbers
         .filter(|number| number.digits.starts_with(&[0, 4]))
