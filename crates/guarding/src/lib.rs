@@ -8,6 +8,7 @@ pub mod attacks;
 mod channel;
 pub mod classifier;
 pub mod finding;
+mod fold;
 pub mod identifiers;
 mod inspect;
 pub mod leaks;

@@ -7,7 +7,6 @@
 
 mod built_in;
 mod error;
-mod fold;
 mod pack;
 mod phrase;
 mod rule;

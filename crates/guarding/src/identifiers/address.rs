@@ -43,24 +43,35 @@ static ENGLISH: LazyLock<Option<Anchored>> = LazyLock::new(|| {
 
 /// Beginnings of words for streets in small letters, for flats, and English words for streets. A house
 /// or its street is beside each of them.
-const RUSSIAN_KINDS: [&str; 22] = [
-    "ул",
-    "просп",
+const RUSSIAN_KINDS: [&str; 33] = [
+    "ул.",
+    "ул ",
+    "улиц",
+    "просп.",
+    "проспект",
     "пр-т",
     "пр-кт",
     "пр.",
-    "пер",
+    "пр ",
+    "пер.",
+    "пер ",
+    "переулок",
+    "переулк",
     "шоссе",
     "ш.",
     "набережн",
     "наб.",
     "бульвар",
+    "бул.",
     "б-р",
     "площад",
     "пл.",
     "проезд",
+    "пр-д",
     "тупик",
-    "алле",
+    "аллея",
+    "аллее",
+    "аллеи",
     "мкр",
     "микрорайон",
     "квартал",
@@ -100,20 +111,35 @@ static KINDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
 const HOUSE_AFTER: usize = 130;
 const HOUSE_BEFORE: usize = 80;
 
+/// Whether what stands between the word for a street and the first number may be the street's name.
+fn is_name(between: &str) -> bool {
+    let mut words = 0;
+    between.chars().all(|letter| {
+        words += u32::from(letter == ' ');
+        words <= 7
+            && (letter.is_alphabetic()
+                || matches!(letter, ' ' | '.' | ',' | '-' | '№' | '«' | '»' | '"'))
+    })
+}
+
 /// Adds postal addresses.
 pub(super) fn find(text: &str, lower: &str, digits: &Digits<'_>, findings: &mut Vec<Finding>) {
     let (mut streets, mut flats, mut english) = (Vec::new(), Vec::new(), Vec::new());
+    let russian = RUSSIAN_KINDS.len();
     for found in KINDS.iter().flat_map(|kinds| kinds.find_overlapping_iter(lower)) {
         let (place, kind) = (found.start(), found.pattern().as_usize());
         let letter = |letter: Option<char>| letter.is_some_and(char::is_alphabetic);
         if letter(lower.get(..place).and_then(|before| before.chars().next_back())) {
             continue;
         }
-        if kind < RUSSIAN_KINDS.len() {
-            if digits.any_in(place..place + HOUSE_AFTER) {
+        if kind < russian {
+            let word = found.end().saturating_sub(2);
+            if digits.first_in(word..place + HOUSE_AFTER).is_some_and(|house| {
+                house.len() <= 4 && is_name(lower.get(found.end()..house.start).unwrap_or_default())
+            }) {
                 streets.push(place);
             }
-        } else if kind < RUSSIAN_KINDS.len() + FLATS.len() {
+        } else if kind < russian + FLATS.len() {
             if digits.any_in(place..place + 32) {
                 flats.push(place);
             }

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use crate::fold::fold;
+
 /// What a word says of the number beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
@@ -415,20 +417,9 @@ static AUTOMATON: LazyLock<Option<(AhoCorasick, Vec<Hint>)>> = LazyLock::new(|| 
     Some((built, hints))
 });
 
-/// The text in small letters, each character as long in bytes as before.
+/// The text in small letters, `ё` as `е`; each character as long in bytes as before.
 pub(super) fn lowered(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
-    }
-    text.chars()
-        .map(|character| {
-            let mut small = character.to_lowercase();
-            match (small.next(), small.next()) {
-                (Some(one), None) if one.len_utf8() == character.len_utf8() => one,
-                _ => character,
-            }
-        })
-        .collect()
+    String::from_utf8(fold(text)).unwrap_or_default()
 }
 
 /// The hints of a text, in order.

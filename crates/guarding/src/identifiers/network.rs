@@ -1,19 +1,13 @@
 //! Addresses of mail and of the Internet protocol.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::numbers::{Digits, push};
 use crate::anchored::{Anchored, matches, places};
 use crate::{Category, Finding};
 
-static MAIL: LazyLock<Option<Anchored>> = LazyLock::new(|| {
-    Anchored::new(
-        r"[\p{L}\p{N}][\p{L}\p{N}._%+'-]{0,63}@[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,62}\.)+[\p{L}][\p{L}\p{N}-]{1,23}",
-        140,
-        400,
-    )
-});
 static SPELLED: LazyLock<Option<Anchored>> = LazyLock::new(|| {
     Anchored::new(
         r"(?i)[a-z0-9][a-z0-9_+-]{0,40}(?:(?:\s?[.]\s?|\s(?:точка|dot|тчк)\s|\s?[\[({](?:dot|точка)[\])}]\s?)[a-z0-9_+-]{1,40}){0,3}(?:\s?[\[({<]\s?(?:at|собака|@)\s?[\])}>]\s?|\s(?:собака|собачка|at|эт|гав)\s)[a-zа-я0-9][a-zа-я0-9-]{0,40}(?:(?:\s?[.]\s?|\s(?:точка|dot|тчк)\s|\s?[\[({](?:dot|точка)[\])}]\s?)[a-zа-я0-9-]{2,20}){1,3}",
@@ -28,8 +22,12 @@ static SIX: LazyLock<Option<Anchored>> =
 
 /// Adds addresses of mail and of the Internet protocol.
 pub(super) fn find(text: &str, digits: &Digits<'_>, findings: &mut Vec<Finding>) {
-    for found in matches(&MAIL, text, places(text, "@")) {
-        push(findings, Category::Email, found.whole(), 0.97, "email");
+    let mut done = 0;
+    for at in places(text, "@") {
+        if let Some(range) = mail(text, done, at) {
+            done = range.end;
+            push(findings, Category::Email, range, 0.97, "email");
+        }
     }
     let mut hints: Vec<usize> = SPELLED_HINTS.iter().flat_map(|hint| places(text, hint)).collect();
     if !hints.is_empty() {
@@ -46,6 +44,40 @@ pub(super) fn find(text: &str, digits: &Digits<'_>, findings: &mut Vec<Finding>)
     }
     v4(text, digits, findings);
     v6(text, findings);
+}
+
+/// The address of mail around the `@` at a place; it begins at `from` or later.
+fn mail(text: &str, from: usize, at: usize) -> Option<Range<usize>> {
+    let before = text.get(from..at)?;
+    let belongs = |letter: char| {
+        letter.is_alphanumeric() || matches!(letter, '.' | '_' | '%' | '+' | '\'' | '-')
+    };
+    let name = before.char_indices().rev().take(64).take_while(|(_, letter)| belongs(*letter));
+    let start = from + name.filter(|(_, letter)| letter.is_alphanumeric()).last()?.0;
+    let after = text.get(at + 1..)?;
+    let (mut end, mut labels, mut label) = (0, 0, 0..0);
+    for (place, letter) in after.char_indices().take(200).chain([(after.len(), ' ')]) {
+        if letter.is_alphanumeric() || (letter == '-' && place > label.start) {
+            label.end = place + letter.len_utf8();
+            continue;
+        }
+        let said = after.get(label.clone()).unwrap_or_default().trim_end_matches('-');
+        if said.is_empty() {
+            break;
+        }
+        labels += 1;
+        // The last part of a domain is a word.
+        let is_word =
+            said.chars().count() >= 2 && said.chars().next().is_some_and(char::is_alphabetic);
+        if labels >= 2 && is_word {
+            end = label.start + said.len();
+        }
+        if letter != '.' {
+            break;
+        }
+        label = place + 1..place + 1;
+    }
+    (end > 0).then_some(start..at + 1 + end)
 }
 
 fn v4(text: &str, digits: &Digits<'_>, findings: &mut Vec<Finding>) {

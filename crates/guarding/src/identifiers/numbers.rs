@@ -54,10 +54,15 @@ impl<'t> Digits<'t> {
         self.runs.is_empty()
     }
 
+    /// The first run that begins in these bytes.
+    pub(super) fn first_in(&self, bytes: Range<usize>) -> Option<Range<usize>> {
+        let next = self.runs.partition_point(|run| run.range.start < bytes.start);
+        self.runs.get(next).map(|run| run.range.clone()).filter(|run| run.start < bytes.end)
+    }
+
     /// Whether a run begins in these bytes.
     pub(super) fn any_in(&self, bytes: Range<usize>) -> bool {
-        let next = self.runs.partition_point(|run| run.range.start < bytes.start);
-        self.runs.get(next).is_some_and(|run| run.range.start < bytes.end)
+        self.first_in(bytes).is_some()
     }
 
     /// What stands between two neighbouring runs.
@@ -78,24 +83,26 @@ impl<'t> Digits<'t> {
         count: usize,
         apart: impl Fn(&str) -> bool,
     ) -> Option<Number> {
-        let mut digits = Vec::with_capacity(count);
-        let mut layout = Vec::new();
-        let start = self.runs.get(first)?.range.start;
-        let mut last = first;
+        let (mut last, mut length) = (first, 0);
         loop {
-            let run = self.runs.get(last)?;
-            let text = self.text.get(run.range.clone())?;
-            digits.extend(text.bytes().map(|byte| byte - b'0'));
-            layout.push(text.len());
-            if digits.len() == count {
-                let range = start..run.range.end;
-                return self.stands_alone(&range).then_some(Number { range, digits, layout });
+            length += self.runs.get(last)?.range.len();
+            if length == count {
+                break;
             }
-            if digits.len() > count || digits.len() > MOST || !apart(self.between(last)) {
+            if length > count || length > MOST || !apart(self.between(last)) {
                 return None;
             }
             last += 1;
         }
+        let runs = self.runs.get(first..=last)?;
+        let range = runs.first()?.range.start..runs.last()?.range.end;
+        if !self.stands_alone(&range) {
+            return None;
+        }
+        let said = self.text.get(range.clone())?.bytes();
+        let digits = said.filter(u8::is_ascii_digit).map(|byte| byte - b'0').collect();
+        let layout = runs.iter().map(|run| run.range.len()).collect();
+        Some(Number { range, digits, layout })
     }
 
     /// Whether no letter or underscore touches it, and it is no part of a decimal number or a UUID.

@@ -76,7 +76,7 @@ impl Rule {
             let line = written.pattern.referenced.line();
             let needs: LiteralSet = (written.needs.iter())
                 .map(|need| Literal {
-                    text: String::from_utf8_lossy(&super::fold::fold(need)).into_owned(),
+                    text: String::from_utf8_lossy(&crate::fold::fold(need)).into_owned(),
                     begins_word: false,
                 })
                 .collect();

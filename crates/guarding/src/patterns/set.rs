@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use super::fold::fold;
 use super::rule::{self, Gate, Numbering, Rule};
 use super::{Channel, Pack, PackError, PatternMatch};
+use crate::fold::fold;
 
 /// Bytes before and after the last literal of a match in which the match must lie: some 300 letters of
 /// Russian, 600 of English.

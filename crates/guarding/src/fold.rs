@@ -1,7 +1,7 @@
 //! Lower case without a change of length, so that places in the folded text are places in the text.
 
 /// Latin and Cyrillic letters in lower case, `ё` as `е`; every character keeps its length in bytes.
-pub(super) fn fold(text: &str) -> Vec<u8> {
+pub(crate) fn fold(text: &str) -> Vec<u8> {
     let mut folded = text.as_bytes().to_vec();
     folded.make_ascii_lowercase();
     let mut rest = folded.as_mut_slice();
