@@ -14,11 +14,11 @@ pub use self::features::{BUCKETS, Features, Span, windows};
 use crate::Channel;
 
 /// Version of the weights' format.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Models.
 const HEADS: usize = 3;
-/// Bytes before the weights: version, three spare, then three numbers for each head.
-const HEADER: usize = 4 + HEADS * 3 * 4;
+/// Bytes before the weights: version, three spare, then four numbers for each head.
+const HEADER: usize = 4 + HEADS * 4 * 4;
 
 static WEIGHTS: &[u8] = include_bytes!("../weights/classifier.bin");
 
@@ -45,8 +45,8 @@ pub trait TextClassifier: Send + Sync {
 /// Where a head's logit is 0.5 and how steep it is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Calibration {
-    /// Logit at which the probability is 0.5.
-    pub threshold: f32,
+    /// Logit at which the probability is 0.5 for windows of Russian, and for all others.
+    pub thresholds: [f32; 2],
     /// What a weight of 127 stands for.
     pub scale: f32,
     /// How much more the logit must be for each doubling of the number of windows.
@@ -117,9 +117,9 @@ impl Classifier {
             Head {
                 weights: raw.iter().map(|byte| *byte as i8).collect(),
                 calibration: Calibration {
-                    threshold: number(3 * place),
-                    scale: number(3 * place + 1),
-                    per_doubling: number(3 * place + 2),
+                    thresholds: [number(4 * place), number(4 * place + 1)],
+                    scale: number(4 * place + 2),
+                    per_doubling: number(4 * place + 3),
                 },
             }
         };
@@ -131,7 +131,8 @@ impl Classifier {
     pub fn write(heads: [(&[f32], Calibration); HEADS]) -> Vec<u8> {
         let mut bytes = vec![VERSION, 0, 0, 0];
         for (_, calibration) in &heads {
-            for value in [calibration.threshold, calibration.scale, calibration.per_doubling] {
+            let [russian, other] = calibration.thresholds;
+            for value in [russian, other, calibration.scale, calibration.per_doubling] {
                 bytes.extend_from_slice(&value.to_le_bytes());
             }
         }
@@ -148,21 +149,29 @@ impl Classifier {
 }
 
 impl Head {
-    /// The logit of a window, before calibration.
-    fn logit(&self, features: &Features) -> f32 {
+    /// By how much the logit of a window is over its threshold.
+    fn excess(&self, features: &Features, is_russian: bool) -> f32 {
         let sum: i32 = features
             .places()
             .iter()
             .map(|place| i32::from(self.weights.get(*place as usize).copied().unwrap_or_default()))
             .sum();
-        sum as f32 * self.calibration.scale / 127.0 * features.norm()
+        let logit = sum as f32 * self.calibration.scale / 127.0 * features.norm();
+        let [russian, other] = self.calibration.thresholds;
+        logit - if is_russian { russian } else { other }
     }
 
-    fn probability(&self, logit: f32, windows: usize) -> f32 {
-        let Calibration { threshold, per_doubling, .. } = self.calibration;
-        let shift = threshold + per_doubling * (windows.max(1) as f32).log2();
-        1.0 / (1.0 + (-(logit - shift)).exp())
+    fn probability(&self, excess: f32, windows: usize) -> f32 {
+        let shift = self.calibration.per_doubling * (windows.max(1) as f32).log2();
+        1.0 / (1.0 + (shift - excess).exp())
     }
+}
+
+/// Whether most letters of a text are Cyrillic.
+#[must_use]
+pub fn is_russian(text: &str) -> bool {
+    let cyrillic = text.bytes().filter(|byte| matches!(byte, 0xD0 | 0xD1)).count();
+    cyrillic > text.bytes().filter(u8::is_ascii_alphabetic).count()
 }
 
 impl TextClassifier for Classifier {
@@ -177,16 +186,17 @@ impl TextClassifier for Classifier {
         for (window, span) in windows {
             let Some(part) = text.get(window.clone()) else { continue };
             features.read(part);
+            let is_russian = is_russian(part);
             if looks_for_orders && (span == Span::Narrow || is_short) {
-                let logit = self.embedded.logit(&features);
-                if logit > order.0 {
-                    order = (logit, window.clone());
+                let excess = self.embedded.excess(&features, is_russian);
+                if excess > order.0 {
+                    order = (excess, window.clone());
                 }
             }
-            harm = harm.max(self.harmful.logit(&features));
-            let logit = self.attack.logit(&features);
-            if logit > attack.0 {
-                attack = (logit, window);
+            harm = harm.max(self.harmful.excess(&features, is_russian));
+            let excess = self.attack.excess(&features, is_russian);
+            if excess > attack.0 {
+                attack = (excess, window);
             }
         }
         let (order_probability, attack_probability) =
@@ -211,7 +221,7 @@ mod tests {
         let mut weights = vec![0.0; BUCKETS];
         weights[5] = 0.5;
         weights[6] = -1.0;
-        let calibration = Calibration { threshold: 1.5, scale: 1.0, per_doubling: 0.25 };
+        let calibration = Calibration { thresholds: [1.5, 2.5], scale: 1.0, per_doubling: 0.25 };
         let bytes = Classifier::write([(&weights, calibration); HEADS]);
         let read = Classifier::read(&bytes).unwrap();
         assert_eq!(read.attack.calibration, calibration);

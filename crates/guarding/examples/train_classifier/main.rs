@@ -12,7 +12,7 @@ use std::error::Error;
 use std::ops::Range;
 use std::path::Path;
 
-use guarding::classifier::{BUCKETS, Calibration, Classifier, Features, Span, windows};
+use guarding::classifier::{BUCKETS, Calibration, Classifier, Features, Span, is_russian, windows};
 use guarding::normalise::canonical;
 
 /// One text with what is known of it.
@@ -64,8 +64,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} rows after duplicates were taken out", rows.len());
     let heads = [Head::Attack, Head::Harmful, Head::Embedded].map(|head| {
         println!("\n{head:?}, families left out in turn:");
-        let threshold = cross_check(&rows, head);
-        final_head(&rows, head, threshold)
+        let thresholds = cross_check(&rows, head);
+        final_head(&rows, head, thresholds)
     });
     let bytes = Classifier::write(
         heads.each_ref().map(|(weights, calibration)| (weights.as_slice(), *calibration)),
@@ -379,21 +379,24 @@ fn train(samples: &[Sample], seed: u64) -> Vec<f32> {
     weights
 }
 
-/// The highest logit of the windows of a text, less what their number costs.
-fn logit(weights: &[f32], head: Head, text: &str) -> f32 {
+/// The highest logits of the windows of a text, of those in Russian and of the others, less what their
+/// number costs.
+fn logits(weights: &[f32], head: Head, text: &str) -> [f32; 2] {
     let view = canonical(text);
     let mut features = Features::default();
     let all = windows(view.text());
-    let highest = all
-        .iter()
-        .filter(|(_, span)| head != Head::Embedded || *span == Span::Narrow || all.len() == 1)
-        .map(|(window, _)| {
-            features.read(&view.text()[window.clone()]);
-            let sum: f32 = features.places().iter().map(|place| weights[*place as usize]).sum();
-            sum * features.norm()
-        })
-        .fold(f32::NEG_INFINITY, f32::max);
-    highest - PER_DOUBLING * (all.len().max(1) as f32).log2()
+    let mut highest = [f32::NEG_INFINITY; 2];
+    for (window, span) in &all {
+        if head == Head::Embedded && *span == Span::Wide && all.len() > 1 {
+            continue;
+        }
+        let part = &view.text()[window.clone()];
+        features.read(part);
+        let sum: f32 = features.places().iter().map(|place| weights[*place as usize]).sum();
+        let of_language = &mut highest[usize::from(!is_russian(part))];
+        *of_language = of_language.max(sum * features.norm());
+    }
+    highest.map(|logit| logit - PER_DOUBLING * (all.len().max(1) as f32).log2())
 }
 
 fn fold_of(family: &str) -> u64 {
@@ -406,8 +409,14 @@ fn is_ordinary(row: &Row, head: Head) -> bool {
     if head == Head::Embedded {
         return row.embedded == Some(false) && !row.family.starts_with("made:");
     }
-    const FILES: [&str; 4] =
-        ["ru_benign_prompts", "ru_benign_questions_koziev", "mera_ru_benign", "deepset_train"];
+    const FILES: [&str; 6] = [
+        "ru_benign_prompts",
+        "ru_benign_questions_koziev",
+        "mera_ru_benign",
+        "deepset_train",
+        "gpteacher_roleplay_benign",
+        "pii_presidio_synth_en",
+    ];
     row.attack == Some(false) && FILES.contains(&file(row).as_str())
 }
 
@@ -420,12 +429,12 @@ fn threshold(mut ordinary: Vec<f32>, false_alarms: f64) -> f32 {
 
 /// Logits of all real rows by models that have seen none of their family; benign rows are held out at
 /// random, because each of their files is one family.
-fn left_out(rows: &[Row], head: Head) -> Vec<(usize, f32)> {
+fn left_out(rows: &[Row], head: Head) -> Vec<(usize, [f32; 2])> {
     let fold = |number: usize, row: &Row| match label(row, head) {
         Some(true) => fold_of(&row.family),
         _ => (number as u64).wrapping_mul(0x9e37_79b9) >> 7 & 0xffff,
     } % FOLDS;
-    let mut logits = Vec::new();
+    let mut found = Vec::new();
     for left in 0..FOLDS {
         let seen: Vec<&Row> = rows
             .iter()
@@ -440,26 +449,31 @@ fn left_out(rows: &[Row], head: Head) -> Vec<(usize, f32)> {
             let real = !row.family.starts_with("made:") && label(row, head).is_some();
             let turn = if trains(row, head) { fold(number, row) } else { 0 };
             if real && turn == left {
-                logits.push((number, logit(&weights, head, &row.text)));
+                found.push((number, logits(&weights, head, &row.text)));
             }
         }
     }
-    logits
+    found
 }
 
-/// Measures, and gives the threshold.
-fn cross_check(rows: &[Row], head: Head) -> f32 {
-    let logits = left_out(rows, head);
-    let ordinary = logits.iter().filter(|(at, _)| is_ordinary(&rows[*at], head));
+/// Measures, and gives the thresholds of Russian and of other texts.
+fn cross_check(rows: &[Row], head: Head) -> [f32; 2] {
+    let found = left_out(rows, head);
     let allowed = if head == Head::Embedded { FALSE_ORDERS } else { FALSE_ALARMS };
-    let threshold = threshold(ordinary.map(|(_, logit)| *logit).collect(), allowed);
+    let thresholds = [0, 1].map(|language| {
+        let of_language = found.iter().map(|(at, logits)| (&rows[*at], logits[language]));
+        let ordinary =
+            of_language.filter(|(row, logit)| is_ordinary(row, head) && logit.is_finite());
+        threshold(ordinary.map(|(_, logit)| logit).collect(), allowed)
+    });
+    println!("thresholds of Russian and other texts: {thresholds:?}\n");
     let mut by_file: BTreeMap<(String, bool), (u32, u32)> = BTreeMap::new();
-    for (at, logit) in &logits {
+    for (at, logits) in &found {
         let row = &rows[*at];
         let Some(label) = label(row, head) else { continue };
         let (all, over) = by_file.entry((file(row), label)).or_default();
         *all += 1;
-        *over += u32::from(*logit > threshold);
+        *over += u32::from(logits[0] > thresholds[0] || logits[1] > thresholds[1]);
     }
     println!(
         "| file | label | rows | taken for one, % | 95 % (Wilson) |\n| --- | --- | --- | --- | --- |"
@@ -469,7 +483,7 @@ fn cross_check(rows: &[Row], head: Head) -> f32 {
         let share = 100.0 * f64::from(over) / f64::from(all);
         println!("| {file} | {} | {all} | {share:.1} | {low:.1} to {high:.1} |", u8::from(label));
     }
-    threshold
+    thresholds
 }
 
 fn wilson(count: u32, all: u32) -> (f64, f64) {
@@ -481,12 +495,12 @@ fn wilson(count: u32, all: u32) -> (f64, f64) {
 }
 
 /// The head that is shipped: trained on everything, with the threshold of the models that were not.
-fn final_head(rows: &[Row], head: Head, threshold: f32) -> (Vec<f32>, Calibration) {
+fn final_head(rows: &[Row], head: Head, thresholds: [f32; 2]) -> (Vec<f32>, Calibration) {
     let seen: Vec<&Row> = rows.iter().filter(|row| trains(row, head)).collect();
     let weights = model(&seen, head, FOLDS);
     let mut sizes: Vec<f32> = weights.iter().map(|weight| weight.abs()).collect();
     sizes.sort_by(f32::total_cmp);
     // A few weights beyond are cut: the others are told apart more finely.
     let scale = sizes[sizes.len() - 1 - sizes.len() / 2_000].max(0.1);
-    (weights, Calibration { threshold, scale, per_doubling: PER_DOUBLING })
+    (weights, Calibration { thresholds, scale, per_doubling: PER_DOUBLING })
 }
