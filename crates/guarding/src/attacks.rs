@@ -175,3 +175,7 @@ fn content_risk(pattern: Option<Severity>, harmful: f32) -> Risk {
         _ => Risk::None,
     }
 }
+
+#[cfg(test)]
+#[path = "tests/attacks.rs"]
+mod tests;
