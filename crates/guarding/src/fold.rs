@@ -38,9 +38,35 @@ fn fold_pair(first: u8, second: u8) -> (u8, u8) {
     }
 }
 
+/// [`char::is_alphabetic`], quicker for the letters that are usual here.
+pub(crate) fn is_letter(character: char) -> bool {
+    match character {
+        'a'..='z' | 'A'..='Z' | 'А'..='я' | 'ё' | 'Ё' => true,
+        '\0'..='\u{7F}' => false,
+        other => other.is_alphabetic(),
+    }
+}
+
+/// [`char::is_alphanumeric`], quicker for the letters that are usual here.
+pub(crate) fn is_letter_or_digit(character: char) -> bool {
+    match character {
+        '0'..='9' => true,
+        '\0'..='\u{7F}' | 'А'..='я' | 'ё' | 'Ё' => is_letter(character),
+        other => other.is_alphanumeric(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::fold;
+    use super::{fold, is_letter, is_letter_or_digit};
+
+    #[test]
+    fn the_quick_ways_agree_with_the_standard() {
+        for character in '\0'..='\u{3000}' {
+            assert_eq!(is_letter(character), character.is_alphabetic(), "{character}");
+            assert_eq!(is_letter_or_digit(character), character.is_alphanumeric(), "{character}");
+        }
+    }
 
     #[test]
     fn letters_fold_and_every_byte_keeps_its_place() {

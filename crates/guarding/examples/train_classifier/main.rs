@@ -50,7 +50,7 @@ enum Head {
 const FOLDS: u64 = 5;
 const EPOCHS: usize = 6;
 /// Share of ordinary messages that may be taken for attacks.
-const FALSE_ALARMS: f64 = 0.004;
+const FALSE_ALARMS: f64 = 0.005;
 /// Share of documents that may be taken for ones with an order in them.
 const FALSE_ORDERS: f64 = 0.03;
 /// How much more the logit must be for each doubling of the number of windows.
@@ -420,11 +420,17 @@ fn is_ordinary(row: &Row, head: Head) -> bool {
     row.attack == Some(false) && FILES.contains(&file(row).as_str())
 }
 
-/// The threshold that so many ordinary texts pass.
-fn threshold(mut ordinary: Vec<f32>, false_alarms: f64) -> f32 {
-    ordinary.sort_by(f32::total_cmp);
-    let place = (ordinary.len() as f64 * (1.0 - false_alarms)) as usize;
-    ordinary.get(place.min(ordinary.len().saturating_sub(1))).copied().unwrap_or_default()
+/// The threshold that so large a share of ordinary texts passes, all files counting alike; each text
+/// comes with its share of its file.
+fn threshold(mut ordinary: Vec<(f64, f32)>, false_alarms: f64) -> f32 {
+    ordinary.sort_by(|one, other| other.1.total_cmp(&one.1));
+    let allowed = false_alarms * ordinary.iter().map(|(share, _)| share).sum::<f64>();
+    let mut passed = 0.0;
+    let first = ordinary.iter().find(|(share, _)| {
+        passed += share;
+        passed > allowed
+    });
+    first.map_or(0.0, |(_, logit)| *logit)
 }
 
 /// Logits of all real rows by models that have seen none of their family; benign rows are held out at
@@ -460,11 +466,15 @@ fn left_out(rows: &[Row], head: Head) -> Vec<(usize, [f32; 2])> {
 fn cross_check(rows: &[Row], head: Head) -> [f32; 2] {
     let found = left_out(rows, head);
     let allowed = if head == Head::Embedded { FALSE_ORDERS } else { FALSE_ALARMS };
+    let mut sizes: BTreeMap<String, f64> = BTreeMap::new();
+    for (at, _) in found.iter().filter(|(at, _)| is_ordinary(&rows[*at], head)) {
+        *sizes.entry(file(&rows[*at])).or_default() += 1.0;
+    }
     let thresholds = [0, 1].map(|language| {
         let of_language = found.iter().map(|(at, logits)| (&rows[*at], logits[language]));
         let ordinary =
             of_language.filter(|(row, logit)| is_ordinary(row, head) && logit.is_finite());
-        threshold(ordinary.map(|(_, logit)| logit).collect(), allowed)
+        threshold(ordinary.map(|(row, logit)| (1.0 / sizes[&file(row)], logit)).collect(), allowed)
     });
     println!("thresholds of Russian and other texts: {thresholds:?}\n");
     let mut by_file: BTreeMap<(String, bool), (u32, u32)> = BTreeMap::new();

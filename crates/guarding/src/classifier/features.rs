@@ -1,10 +1,41 @@
 use std::ops::Range;
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+
+use crate::fold::is_letter_or_digit;
 
 /// Places in the table of weights.
 pub const BUCKETS: usize = 1 << 19;
 
 /// Longest word that is looked at whole, characters.
 const LONGEST: usize = 32;
+
+/// Signs of structure that are looked for.
+const MARKS: [&str; 22] = [
+    "system:",
+    "assistant:",
+    "user:",
+    "###",
+    "[system",
+    "<system",
+    "</",
+    "<|",
+    "[inst",
+    "```",
+    "---",
+    "===",
+    "\"role\"",
+    "https://",
+    "![",
+    "http://",
+    "!!",
+    "??",
+    "ответ:",
+    "инструкци",
+    "система:",
+    "пользователь:",
+];
 
 /// How much of a text is looked at at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +86,7 @@ fn words(text: &str) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut start = None;
     for (at, character) in text.char_indices() {
-        match (character.is_alphanumeric(), start) {
+        match (is_letter_or_digit(character), start) {
             (true, None) => start = Some(at),
             (false, Some(from)) => {
                 words.push(from..at);
@@ -93,10 +124,14 @@ impl Features {
         self.places.clear();
         let mut small = std::mem::take(&mut self.small);
         small.clear();
-        small.extend(text.chars().flat_map(char::to_lowercase).map(|character| match character {
-            'ё' => 'е',
-            other => other,
-        }));
+        for character in text.chars() {
+            match character {
+                'a'..='z' | ' ' | 'а'..='я' => small.push(character),
+                'A'..='Z' => small.push(character.to_ascii_lowercase()),
+                'ё' | 'Ё' => small.push('е'),
+                other => small.extend(other.to_lowercase()),
+            }
+        }
         let ranges = words(&small);
         let mut stems: Vec<u64> = Vec::with_capacity(ranges.len());
         for range in &ranges {
@@ -158,42 +193,33 @@ impl Features {
     }
 
     fn structure(&mut self, text: &str, small: &str, words: usize) {
-        const MARKS: [&str; 22] = [
-            "system:",
-            "assistant:",
-            "user:",
-            "###",
-            "[system",
-            "<system",
-            "</",
-            "<|",
-            "[inst",
-            "```",
-            "---",
-            "===",
-            "\"role\"",
-            "https://",
-            "![",
-            "http://",
-            "!!",
-            "??",
-            "ответ:",
-            "инструкци",
-            "система:",
-            "пользователь:",
-        ];
-        for (place, mark) in MARKS.iter().enumerate() {
-            if small.contains(mark) {
-                self.add(joined(8, &[place as u64]));
+        static MARKED: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+            AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(MARKS).ok()
+        });
+        let mut marks = [false; MARKS.len()];
+        for found in MARKED.iter().flat_map(|marked| marked.find_overlapping_iter(small)) {
+            if let Some(mark) = marks.get_mut(found.pattern().as_usize()) {
+                *mark = true;
             }
         }
-        let letters = text.chars().filter(|character| character.is_alphabetic()).count();
-        let upper = text.chars().filter(|character| character.is_uppercase()).count();
+        for (place, _) in marks.iter().enumerate().filter(|(_, mark)| **mark) {
+            self.add(joined(8, &[place as u64]));
+        }
+        let (mut letters, mut upper, mut quotes) = (0_usize, 0_usize, 0_usize);
+        for character in text.chars() {
+            match character {
+                'a'..='z' | 'а'..='я' | 'ё' => letters += 1,
+                '"' | '«' | '»' | '“' | '”' | '\'' => quotes += 1,
+                '\0'..='@' => {}
+                other => {
+                    letters += usize::from(other.is_alphabetic());
+                    upper += usize::from(other.is_uppercase());
+                }
+            }
+        }
         if letters > 12 && upper * 2 > letters {
             self.add(joined(9, &[1]));
         }
-        let quotes =
-            text.chars().filter(|c| matches!(c, '"' | '«' | '»' | '“' | '”' | '\'')).count();
         self.add(joined(10, &[(quotes.min(6) / 2) as u64]));
         self.add(joined(11, &[u64::from(text.trim_end().ends_with('?'))]));
         self.add(joined(12, &[(words as f64).log2() as u64]));

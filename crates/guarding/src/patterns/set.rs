@@ -9,9 +9,11 @@ use super::rule::{self, Gate, Numbering, Rule};
 use super::{Channel, Pack, PackError, PatternMatch};
 use crate::fold::fold;
 
-/// Bytes before and after the last literal of a match in which the match must lie: some 300 letters of
-/// Russian, 600 of English.
+/// Bytes before the last literal of a match in which the match must lie: some 300 letters of Russian, 600
+/// of English.
 const WINDOW: usize = 600;
+/// Bytes after it.
+const WINDOW_AFTER: usize = 240;
 /// Windows that touch are looked through as one of up to so many bytes: what an expression costs at worst
 /// grows with the square of this, never with that of the text.
 const STRETCH: usize = 4_096;
@@ -20,8 +22,8 @@ const MATCHES: usize = 16;
 
 /// Compiled packs.
 ///
-/// Rules see the text in lower case with `ё` as `е`. A match lies within 600 bytes before and after the
-/// last of its literals. Of one rule at most 16 matches are told.
+/// Rules see the text in lower case with `ё` as `е`. A match lies within 600 bytes before
+/// and 240 after the last of its literals. Of one rule at most 16 matches are told.
 #[derive(Debug)]
 pub struct PatternSet {
     rules: Vec<Rule>,
@@ -146,7 +148,7 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn widen(&mut self, rule: usize, start: usize, end: usize) {
         let start = boundary_before(self.text, start.saturating_sub(WINDOW));
-        let end = boundary_before(self.text, (end + WINDOW).min(self.text.len()));
+        let end = boundary_before(self.text, (end + WINDOW_AFTER).min(self.text.len()));
         let Some(window) = self.windows.get_mut(rule) else { return };
         if window.start >= window.end {
             if self.set.rules.get(rule).is_some_and(|rule| rule.looks_at(self.channel)) {
