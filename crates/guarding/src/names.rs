@@ -11,7 +11,7 @@ pub mod runs;
 pub mod tagger;
 pub mod tokens;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use self::features::{Elsewhere, Features};
@@ -38,8 +38,8 @@ impl<'t> Prepared<'t> {
     /// Cuts a text.
     #[must_use]
     pub fn new(text: &'t str) -> Self {
-        let tokens = tokens::tokens(text);
-        let runs = runs::runs(&tokens);
+        let mut tokens = tokens::tokens(text);
+        let runs = runs::runs(&mut tokens);
         let bits = (tokens.len() * 8).next_power_of_two().max(64);
         let mut small = vec![0_u64; if runs.is_empty() { 1 } else { bits / 64 }];
         if !runs.is_empty() {
@@ -57,8 +57,9 @@ impl<'t> Prepared<'t> {
         self.tokens.get(at).map_or(0, |token| token.stem(self.text))
     }
 
-    /// Features of a word of a run; `named` says whether the word is in a longer name elsewhere.
-    pub fn features(&self, run: &Range<usize>, at: usize, named: bool, features: &mut Features) {
+    /// Features of a word of a run; `named` is 2 when the word is in a longer name
+    /// elsewhere, 1 when it is a name by itself there.
+    pub fn features(&self, run: &Range<usize>, at: usize, named: u8, features: &mut Features) {
         let small = self.tokens.get(at).is_some_and(|token| {
             let bit = token.hash as usize & (self.small.len() * 64 - 1);
             token.shape != Shape::Lower && self.small[bit / 64] >> (bit % 64) & 1 == 1
@@ -82,33 +83,61 @@ impl<'t> Prepared<'t> {
     pub fn names(&self, tagger: &Tagger) -> Vec<(Range<usize>, f32)> {
         let mut features = Features::default();
         let mut scores: Vec<Scores> = Vec::new();
-        let mut names = Vec::new();
+        let mut found: Vec<(Range<usize>, f32)> = Vec::new();
+        // Where the names of each run begin in `found`.
+        let mut bounds = Vec::with_capacity(self.runs.len() + 1);
         for run in &self.runs {
+            bounds.push(found.len());
             scores.clear();
             for at in run.clone() {
-                self.features(run, at, false, &mut features);
+                self.features(run, at, 0, &mut features);
                 scores.push(tagger.score(&features.places));
             }
-            collect(run, &tagger.tag(&scores), &mut names);
+            collect(run, &tagger.tag(&scores), &mut found);
         }
-        let known: HashSet<u64> = names
-            .iter()
-            .filter(|(name, chance)| name.len() > 1 && *chance > KNOWN)
-            .flat_map(|(name, _)| self.known_by(name.clone()))
-            .collect();
+        bounds.push(found.len());
+        let known = self.known(found.iter().filter(|(_, chance)| *chance > KNOWN).map(|(name, _)| name));
         if known.is_empty() {
-            return names;
+            return found;
         }
-        names.clear();
-        for run in &self.runs {
+        let mut names = Vec::with_capacity(found.len());
+        for (run, bounds) in self.runs.iter().zip(bounds.windows(2)) {
+            let named = |at: usize| known.get(&self.stem(at)).copied().unwrap_or(0);
+            let before = found.get(bounds[0]..bounds[1]).unwrap_or_default();
+            // What is sure already, or what nothing else speaks of, stays.
+            let sure = before.iter().any(|(name, chance)| name == run && *chance > 0.97);
+            if sure || !run.clone().any(|at| named(at) > 0) {
+                names.extend_from_slice(before);
+                continue;
+            }
             scores.clear();
             for at in run.clone() {
-                self.features(run, at, known.contains(&self.stem(at)), &mut features);
+                self.features(run, at, named(at), &mut features);
                 scores.push(tagger.score(&features.places));
             }
             collect(run, &tagger.tag(&scores), &mut names);
         }
         names
+    }
+
+    /// Words that are names elsewhere, by stem: 2 when in longer names, 1 when alone at least twice.
+    pub fn known<'r>(&self, names: impl Iterator<Item = &'r Range<usize>>) -> HashMap<u64, u8> {
+        let mut times: HashMap<u64, u8> = HashMap::new();
+        for name in names {
+            for stem in self.known_by(name.clone()) {
+                let seen = times.entry(stem).or_default();
+                *seen = if name.len() > 1 { 128 } else { seen.saturating_add(1) };
+            }
+        }
+        times.retain(|_, seen| {
+            *seen = match *seen {
+                0 | 1 => 0,
+                2..128 => 1,
+                _ => 2,
+            };
+            *seen > 0
+        });
+        times
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use guarding::names::declension::{Forms, latin, noun, patronymic, surname};
+use guarding::names::declension::{Forms, latin, noun, word_forms, patronymic, surname};
 use guarding::names::lexicon::{
-    EASTERN, LATIN, LATIN_SURNAMES, PLACES, RUSSIAN, SHORT, SURNAMES, WESTERN, words,
+    EASTERN, LATIN, LATIN_SURNAMES, PLACES, RUSSIAN, SHORT, SURNAMES, TITLES, WESTERN, WORDS, words,
 };
 
 /// A text with the bytes of its names.
@@ -25,6 +25,9 @@ pub struct Grammar {
     surnames: Vec<&'static str>,
     latin_surnames: Vec<&'static str>,
     places: Vec<&'static str>,
+    titles: Vec<&'static str>,
+    english_titles: Vec<&'static str>,
+    words: Vec<&'static str>,
     english_places: Vec<&'static str>,
 }
 
@@ -52,7 +55,12 @@ impl Grammar {
         let list = |list: &'static str| words(list).map(|(word, _)| word).collect::<Vec<_>>();
         let (places, english_places): (Vec<_>, Vec<_>) =
             list(PLACES).into_iter().partition(|word| !word.is_ascii());
+        let (titles, english_titles): (Vec<_>, Vec<_>) =
+            list(TITLES).into_iter().partition(|word| !word.is_ascii());
         Self {
+            titles,
+            english_titles,
+            words: list(WORDS),
             random: fastrand::Rng::with_seed(seed),
             men,
             women,
@@ -241,7 +249,7 @@ impl Grammar {
         }
     }
 
-    fn filler(&mut self, kind: &str) -> String {
+    fn filler(&mut self, kind: &str, case: usize) -> String {
         let pick = |random: &mut fastrand::Rng, list: &[&str]| list[random.usize(0..list.len())].to_owned();
         match kind {
             "num" => self.random.u32(1..5000).to_string(),
@@ -259,6 +267,43 @@ impl Grammar {
                 titled(place)
             }
             "enorg" => pick(&mut self.random, &["Microsoft", "Acme Inc.", "Northern Bank", "Stanford University", "Global Logistics Ltd", "Red Cross"]),
+            "role" => noun(self.one(&self.titles.clone()), false)[case].clone(),
+            "Role" => titled_first(&noun(self.one(&self.titles.clone()), false)[case]),
+            "enrole" => self.one(&self.english_titles.clone()).to_owned(),
+            "word" | "Word" => {
+                let forms = word_forms(self.one(&self.words.clone()));
+                let word = &forms[self.random.usize(0..forms.len().min(6))];
+                if kind == "Word" { titled_first(word) } else { word.clone() }
+            }
+            "newplace" => {
+                let stem = self.made_up();
+                let ends = ["ск", "град", "бург", "ия", "стан", "ово", "ино", "а", "", "ль", "он", "ай", "ур", "истан", "инск", "ополь", "и", "ия"];
+                let end = ends[self.random.usize(0..ends.len())];
+                titled(&noun(&format!("{}{end}", stem.trim_end_matches('ь')), false)[case])
+            }
+            "neworg" => {
+                let heads = ["Национальная", "Народная", "Партия", "Фонд", "Союз", "Комитет", "Верховная", "Высший", "Палата", "Международный", "Центральная", "Демократическая", "Республиканская", "Ассоциация", "Служба", "Агентство"];
+                let tails = ["партия", "рада", "ассамблея", "комитет", "союз", "палата", "развития", "труда", "народов", "ученых", "обороны", "печати", "гвардия", "фронт", "академия"];
+                let head = pick(&mut self.random, &heads);
+                let tail = pick(&mut self.random, &tails);
+                if self.random.bool() { format!("{head} {}", titled_first(&tail)) } else { format!("{head} {tail}") }
+            }
+            "newbrand" => {
+                let made = titled(&self.made_up());
+                let second = titled(&self.made_up());
+                match self.random.u8(0..5) {
+                    0 => titled(&latin(&made.to_lowercase())[0]),
+                    1 => format!("{made}-{second}"),
+                    2 => format!("{made}{}", pick(&mut self.random, &["банк", "нефть", "газ", "строй", "пром", "торг"])),
+                    3 => made.to_uppercase(),
+                    _ => made,
+                }
+            }
+            "label" => pick(&mut self.random, &["Заявитель", "Клиент", "Пациент", "Ответственный", "Подпись", "Автор", "Контакт", "Менеджер", "Покупатель", "Продавец", "Арендатор", "Заёмщик", "Владелец", "Представитель", "Руководитель", "Отправитель", "Куратор", "Студент", "Плательщик", "Застрахованный", "Ф.И.О.", "ФИО", "Имя и фамилия", "Собеседник", "Кому", "От кого", "Поручитель", "Гость"]),
+            "enlabel" => pick(&mut self.random, &["Customer", "Client", "Name", "Full name", "Patient", "Manager", "Attn", "Guest", "Tenant", "Author", "Contact", "Owner", "Sender", "Recipient", "Signed", "User", "Reviewer", "To", "From", "Cc", "Passenger", "Student", "Driver"]),
+            "vp" => pick(&mut self.random, &["заявил, что готов к диалогу", "отметил важность решения", "прибыл с визитом", "подписал указ", "подал в отставку", "выступил с речью", "не согласен с обвинениями", "дал интервью", "посетил выставку", "возглавил список", "намерен судиться", "обратился к народу", "вылетел на родину", "проиграл выборы", "занял третье место", "получил премию", "пояснил позицию ведомства", "был задержан", "скончался после болезни", "родился в деревне", "признал вину", "ушёл", "назначен на должность"]),
+            "envp" => pick(&mut self.random, &["said the deal was done", "was born in 1970", "has resigned", "won the race", "did not comment", "wants a refund", "called yesterday", "joined the team", "regarding the invoice", "will attend", "lives here", "died on Sunday", "wrote the book", "sent a message"]),
+            "prep" => pick(&mut self.random, &["в городе", "в деревне", "в районе", "на реке", "в провинции", "близ города", "на станции", "в тюрьме", "в отеле", "на острове", "в посёлке"]),
             "street" => pick(&mut self.random, &["Ленина", "Гагарина", "Советская", "Тверская", "Мира", "Пушкина", "Садовая", "Кирова", "Лесная", "Комсомольская", "Маршала Жукова", "Площадь Революции"]),
             "org" => pick(&mut self.random, &["Сбербанк", "МГУ", "ООО «Ромашка»", "Газпром", "РИА Новости", "Интерфакс", "МВД России", "Министерство обороны", "ОАО «РЖД»", "Следственный комитет", "ВТБ", "«Яндекс»", "ТАСС", "ФСБ", "Центробанк", "Госдума", "Единая Россия", "Лукойл", "НАТО", "ООН", "BBC", "Reuters"]),
             "brand" => pick(&mut self.random, &["Спартак", "Зенит", "Ромашка", "Рубин", "Динамо", "Вымпел", "Магнит", "Пятёрочка", "Оскар", "Ника", "Ювентус", "Реал", "Евросеть", "Вектор", "Альфа", "Форд", "Тойота"]),
@@ -294,7 +339,7 @@ impl Grammar {
                     }
                 }
                 None => {
-                    let filler = self.filler(kind);
+                    let filler = self.filler(kind, case(letter));
                     push(&mut row.text, &filler, style);
                 }
             }
@@ -310,6 +355,12 @@ fn push(text: &mut String, part: &str, style: u8) {
         0 => text.push_str(&part.to_lowercase()),
         _ => text.push_str(part),
     }
+}
+
+/// With a capital first letter.
+fn titled_first(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Words with a capital letter each, but for particles.

@@ -1,7 +1,5 @@
 //! Trains the chain by gradients of the likelihood.
 
-use std::collections::HashSet;
-
 use guarding::names::Prepared;
 use guarding::names::features::{BUCKETS, Features};
 use guarding::names::tagger::{Chances, LABELS, Tagger};
@@ -33,16 +31,17 @@ fn chains(row: &Row, weight: f32, random: &mut fastrand::Rng, out: &mut Vec<Chai
         if first { 1 } else { 2 }
     };
     let labels: Vec<u8> = (0..prepared.tokens.len()).map(label).collect();
-    let mut known = HashSet::new();
+    let mut spans = Vec::new();
     for at in 0..labels.len() {
-        if labels[at] == 1 && labels.get(at + 1) == Some(&2) {
+        if labels[at] == 1 {
             let end = (at + 1..labels.len()).find(|at| labels[*at] != 2).unwrap_or(labels.len());
             // The rest of a text is not always helped: some names are overlooked at first.
             if random.f64() < 0.9 {
-                known.extend(prepared.known_by(at..end));
+                spans.push(at..end);
             }
         }
     }
+    let known = prepared.known(spans.iter());
     for with_known in [false, true] {
         if with_known && known.is_empty() {
             continue;
@@ -52,7 +51,7 @@ fn chains(row: &Row, weight: f32, random: &mut fastrand::Rng, out: &mut Vec<Chai
             let mut last = 0;
             for at in run.clone() {
                 let mut features = Features::default();
-                let named = with_known && known.contains(&prepared.stem(at));
+                let named = if with_known { known.get(&prepared.stem(at)).copied().unwrap_or(0) } else { 0 };
                 prepared.features(run, at, named, &mut features);
                 let mut label = labels[at];
                 if label == 2 && last == 0 {
@@ -134,9 +133,11 @@ pub const BIAS: f32 = 0.5;
 
 /// Sentences of the grammar to learn from.
 pub fn made(seed: u64) -> Vec<Row> {
-    use crate::templates::{ENGLISH, NEGATIVE, TRAIN};
+    use crate::templates::{ENGLISH, ENGLISH_PARTS, NEGATIVE, NEGATIVE_PARTS, PARTS, TRAIN};
     let mut rows = crate::data::generated(&[TRAIN], 30, seed);
     rows.extend(crate::data::generated(&[NEGATIVE, ENGLISH], 20, seed + 1));
+    rows.extend(crate::data::generated(&[PARTS, NEGATIVE_PARTS], 80, seed + 2));
+    rows.extend(crate::data::generated(&[ENGLISH_PARTS], 50, seed + 3));
     rows
 }
 

@@ -22,8 +22,8 @@ pub struct Features {
 pub struct Elsewhere {
     /// The same word is written small elsewhere.
     pub small: bool,
-    /// It is a part of a longer name elsewhere.
-    pub named: bool,
+    /// It is a part of a name elsewhere: 2 of a longer one, 1 of itself, 0 of none.
+    pub named: u8,
 }
 
 fn mixed(kind: u64, value: u64) -> u64 {
@@ -125,9 +125,13 @@ pub fn read(
     let ahead = (run.end - at).min(3) as u64;
     let before = before(tokens, at);
     let first_start = if at == run.start { start } else { 9 };
-    let around = u64::from(token.quoted) << 2
-        | u64::from(elsewhere.small) << 1
+    let around = u64::from(token.quoted) << 3
+        | u64::from(elsewhere.small) << 2
         | u64::from(elsewhere.named);
+    let mark = |seen: &Seen| match &seen.token {
+        Some(token) if token.kind == Kind::Mark => token.head,
+        _ => seen.kind,
+    };
 
     add(1, shape);
     add(2, class);
@@ -162,6 +166,9 @@ pub fn read(
     add(31, mixed(10, back1.class) ^ token.suffix(3));
     add(32, mixed(11, back2.shape << 8 | next2.shape << 4 | next1.shape) ^ class);
     add(33, u64::from(token.glued) << 8 | u64::from(next1.token.is_some_and(|next| next.glued)) << 4 | around);
+    add(34, mark(&next1) << 24 ^ mark(&back1) << 8 ^ shape);
+    add(35, mixed(12, mark(&next1)) ^ class);
+    add(36, mixed(13, mark(&back1)) ^ class ^ first_start << 40);
     features.lexical = places.len();
     let places = &mut features.places;
     let mut add = |kind: u64, value: u64| {

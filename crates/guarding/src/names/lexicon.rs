@@ -48,6 +48,8 @@ impl Class {
     pub const CUE: u32 = 1 << 17;
     /// Made of two words with a hyphen, known by its parts.
     pub const HYPHEN: u32 = 1 << 18;
+    /// Ordinary noun or adjective.
+    pub const WORD: u32 = 1 << 19;
 
     /// Any given name.
     pub const GIVEN: u32 =
@@ -103,6 +105,8 @@ pub const PLACES: &str = list!("places");
 pub const TITLES: &str = list!("titles");
 /// Words for streets and institutions.
 pub const STREETS: &str = list!("street_words");
+/// Ordinary nouns and adjectives.
+pub const WORDS: &str = list!("common_words");
 const THINGS: &str = list!("not_names");
 const COMMON: &str = list!("common_starts");
 const SPEECH: &str = list!("speech_words");
@@ -210,6 +214,7 @@ impl Table {
             (THINGS, Class::THING),
             (TITLES, Class::TITLE),
             (STREETS, Class::STREET),
+            (WORDS, Class::WORD),
         ] {
             for (word, _) in words(list) {
                 for form in word_forms(word) {
@@ -288,6 +293,15 @@ fn ends_with(ends: &[(u32, Vec<u128>)], tail: u128, letters: usize, least: usize
             && *length <= 8
             && ends.binary_search(&(tail & (u128::MAX >> (128 - 16 * length)))).is_ok()
     })
+}
+
+/// Whether a word may end as a patronymic; quick.
+pub(super) fn may_be_patronymic(tail: u128) -> bool {
+    let at = |place: u32| char::from_u32((tail >> (16 * place)) as u16 as u32);
+    let ends = |last: u32| {
+        matches!((at(last + 1), at(last)), (Some('и'), Some('ч')) | (Some('в' | 'ч'), Some('н')))
+    };
+    ends(0) || ends(1) || ends(2)
 }
 
 /// Adds what the ending of a word says.

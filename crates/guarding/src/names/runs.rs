@@ -7,12 +7,25 @@ use super::tokens::{Kind, Shape, Token};
 
 /// Stretches of tokens in which names are looked for; everything else is none.
 #[must_use]
-pub fn runs(tokens: &[Token]) -> Vec<Range<usize>> {
+pub fn runs(tokens: &mut [Token]) -> Vec<Range<usize>> {
+    look_at_ends(tokens);
     let mut runs: Vec<Range<usize>> = Vec::new();
+    // A small word after one that may be a name may belong to it.
+    let mut after_small = false;
+    let tokens: &[Token] = tokens;
     for (at, token) in tokens.iter().enumerate() {
-        if !may_be(tokens, at, token) {
+        let class = token.class;
+        let goes_on = after_small
+            && token.kind == Kind::Word
+            && token.letters > 2
+            && (class.0 & !(Class::SURNAME_END | Class::NAMES) == 0);
+        if !may_be(tokens, at, token) && !goes_on {
+            after_small = false;
             continue;
         }
+        after_small = token.kind == Kind::Word
+            && token.shape == Shape::Lower
+            && class.has(Class::GIVEN | Class::SURNAME | Class::PATRONYMIC);
         match runs.last_mut() {
             Some(run) if run.end == at => run.end = at + 1,
             _ => runs.push(at..at + 1),
@@ -26,6 +39,27 @@ pub fn runs(tokens: &[Token]) -> Vec<Range<usize>> {
         run.start < run.end
     });
     runs
+}
+
+/// Ends of small words matter beside names and where names are asked for.
+fn look_at_ends(tokens: &mut [Token]) {
+    let mut until = 0;
+    for at in 0..tokens.len() {
+        let Some(token) = tokens.get(at) else { break };
+        let name = token.shape == Shape::Lower && (sure(token) || token.class.has(Class::CUE))
+            || token.kind == Kind::Initial
+            || token.class.has(Class::TITLE);
+        if name {
+            until = at + 3;
+            for before in at.saturating_sub(2)..at {
+                if let Some(token) = tokens.get_mut(before) {
+                    token.look_at_end();
+                }
+            }
+        } else if at < until && let Some(token) = tokens.get_mut(at) {
+            token.look_at_end();
+        }
+    }
 }
 
 fn only_particle(token: &Token) -> bool {

@@ -65,6 +65,13 @@ pub struct Token {
 }
 
 impl Token {
+    /// Looks at the end of a small word too.
+    pub(super) fn look_at_end(&mut self) {
+        if self.kind == Kind::Word {
+            self.class = lexicon::by_ending(self.class, self.tail, self.letters.into());
+        }
+    }
+
     /// Last `count` letters, up to four.
     #[must_use]
     pub fn suffix(&self, count: u32) -> u64 {
@@ -203,7 +210,12 @@ impl Word {
                 class = Class(last.0 | (lexicon::class(first).0 & Class::NAMES)).hyphenated();
             }
         }
-        lexicon::by_ending(class, self.tail, self.letters)
+        // Most words are small and no names: their ends are looked at when a name is near.
+        if self.uppers > 0 || lexicon::may_be_patronymic(self.tail) {
+            lexicon::by_ending(class, self.tail, self.letters)
+        } else {
+            class
+        }
     }
 }
 
