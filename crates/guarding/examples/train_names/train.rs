@@ -6,7 +6,7 @@ use guarding::names::tagger::{Chances, LABELS, Tagger};
 
 use crate::grammar::Row;
 
-const EPOCHS: usize = 8;
+const EPOCHS: usize = 10;
 const RATE: f32 = 0.12;
 /// Share of words of which only shape and kind are shown, so that unknown names are learned too.
 const BLIND: f64 = 0.25;
@@ -143,5 +143,5 @@ pub fn made(seed: u64) -> Vec<Row> {
 
 /// Sets with their weights.
 pub fn sets<'r>(news: &'r [Row], english: &'r [Row], made: &'r [Row]) -> [(&'r [Row], f32); 3] {
-    [(news, 1.0), (english, 0.5), (made, 0.4)]
+    [(news, 2.5), (english, 1.0), (made, 0.25)]
 }
