@@ -96,7 +96,8 @@ impl<'t> Prepared<'t> {
             collect(run, &tagger.tag(&scores), &mut found);
         }
         bounds.push(found.len());
-        let known = self.known(found.iter().filter(|(_, chance)| *chance > KNOWN).map(|(name, _)| name));
+        let known =
+            self.known(found.iter().filter(|(_, chance)| *chance > KNOWN).map(|(name, _)| name));
         if known.is_empty() {
             return found;
         }
@@ -195,3 +196,7 @@ fn rule(words: &[Token]) -> &'static str {
         "name.model"
     }
 }
+
+#[cfg(test)]
+#[path = "tests/names.rs"]
+mod tests;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::grammar::{Grammar, Row};
 
 /// Reads a set of JSON lines; offsets there are in characters.
-pub fn read(file: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
+pub(crate) fn read(file: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = Vec::new();
     for line in std::fs::read_to_string(file)?.lines() {
         let value: serde_json::Value = serde_json::from_str(line)?;
@@ -31,7 +31,7 @@ pub fn read(file: &Path) -> Result<Vec<Row>, Box<dyn Error>> {
 }
 
 /// Sentences of the grammar: each template this many times.
-pub fn generated(templates: &[&[&str]], times: usize, seed: u64) -> Vec<Row> {
+pub(crate) fn generated(templates: &[&[&str]], times: usize, seed: u64) -> Vec<Row> {
     let mut grammar = Grammar::new(seed);
     let mut rows = Vec::new();
     for template in templates.iter().flat_map(|list| list.iter()) {
@@ -44,17 +44,22 @@ pub fn generated(templates: &[&[&str]], times: usize, seed: u64) -> Vec<Row> {
 
 /// What was found and what should have been.
 #[derive(Default, Clone, Copy)]
-pub struct Counts {
-    pub gold: usize,
-    pub covered: usize,
-    pub found: usize,
-    pub right: usize,
+pub(crate) struct Counts {
+    pub(crate) gold: usize,
+    pub(crate) covered: usize,
+    pub(crate) found: usize,
+    pub(crate) right: usize,
 }
 
 impl Counts {
     /// Adds a text: a name counts as found when 80 % of its characters are covered, a finding as
     /// right when half of it lies in names.
-    pub fn add(&mut self, row: &Row, found: &[Range<usize>], mut tell: impl FnMut(bool, &str, &str)) {
+    pub(crate) fn add(
+        &mut self,
+        row: &Row,
+        found: &[Range<usize>],
+        mut tell: impl FnMut(bool, &str, &str),
+    ) {
         let mut in_gold = vec![false; row.text.len()];
         let mut in_found = vec![false; row.text.len()];
         for (spans, marks) in [(row.names.as_slice(), &mut in_gold), (found, &mut in_found)] {
@@ -95,12 +100,15 @@ impl Counts {
         }
     }
 
-    pub fn print(&self, title: &str) {
+    pub(crate) fn print(&self, title: &str) {
         let (low, high) = wilson(self.covered, self.gold);
         let (low2, high2) = wilson(self.right, self.found);
         println!(
             "{title:32} recall {:.2} % [{low:.2}, {high:.2}] of {}; precision {:.2} % [{low2:.2}, {high2:.2}] of {}",
-            percent(self.covered, self.gold), self.gold, percent(self.right, self.found), self.found
+            percent(self.covered, self.gold),
+            self.gold,
+            percent(self.right, self.found),
+            self.found
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Sentences with places for names. `{kind:case}` with cases n g d a i p; see `grammar.rs` for kinds.
 
 /// Forms, chats and news for training, in Russian.
-pub const TRAIN: &[&str] = &[
+pub(crate) const TRAIN: &[&str] = &[
     "меня зовут {any:n}",
     "Меня зовут {any:n}, мне {num} лет.",
     "Здравствуйте, меня зовут {full:n}, я из {city}.",
@@ -187,7 +187,7 @@ pub const TRAIN: &[&str] = &[
 ];
 
 /// News, forms and chats made of interchangeable parts.
-pub const PARTS: &[&str] = &[
+pub(crate) const PARTS: &[&str] = &[
     "{Role:n} {full:n} {vp}.",
     "{Role:n} {org} {full:n} {vp}.",
     "{Role:n} {country} {full:n} {vp}.",
@@ -211,6 +211,12 @@ pub const PARTS: &[&str] = &[
     "«{Word} {word}», — говорит {full:n}.",
     "«С {sur:i} {word} {word}», — считает {full:n}.",
     "{Word} {role:d} {full:d} {word}.",
+    "{Role:n} {instit:g} {full:n} {vp}.",
+    "{Role:n} {newbrand} {full:n} {vp}.",
+    "{Role:n} {newplace:g} {full:n} {vp}.",
+    "письмо {ini:d} от {ini:g}",
+    "{word} принял {ini:n}",
+    "{Word}: {ini:n}",
     "{Word} {role:i} {sur:i} {word} {newplace:g}.",
     "{Word} {role:n} {neworg} {full:n} {vp}.",
     "{Word}, {role:n} {full:n} {vp}.",
@@ -226,7 +232,6 @@ pub const PARTS: &[&str] = &[
     "для {sur:g} и {sur:g}",
     "{Word} {sur:d} {word}.",
     "дело {sur:g}",
-    "закон {sur:g}",
     "партия {sur:g}",
     "команда {sur:g}",
     "правительство {sur:g}",
@@ -253,7 +258,7 @@ pub const PARTS: &[&str] = &[
 ];
 
 /// Sentences of parts without names.
-pub const NEGATIVE_PARTS: &[&str] = &[
+pub(crate) const NEGATIVE_PARTS: &[&str] = &[
     "{Word} {word} {word}.",
     "{Word} {word} {country}.",
     "{Word} {word} в {newplace:p}.",
@@ -288,12 +293,24 @@ pub const NEGATIVE_PARTS: &[&str] = &[
     "{Word} {word} ({newbrand}) {word}",
     "{Word}: {word} {word}",
     "{Word} {role:g} {country} {word}.",
-    "{Word} Верховной {Word} {country}",
     "пользователь {word}",
+    "{instit:n} {word} {word}.",
+    "{instit:n} {vp}.",
+    "{Word} {instit:g} {word}.",
+    "{Word} {instit:g} {country} {word}.",
+    "{Word} {word} {instit:i} {word}.",
+    "{Word} {word} в {instit:p}.",
+    "окончил {instit:a} в {num} году",
+    "{role:n} {instit:g}",
+    "по данным {enwords}",
+    "«{enwords}» ({enwords})",
+    "клуб {enwords} и клуб {enwords}",
+    "{Word} {enwords} {word}.",
+    "{enwords} {word} {word}",
 ];
 
 /// English sentences of parts.
-pub const ENGLISH_PARTS: &[&str] = &[
+pub(crate) const ENGLISH_PARTS: &[&str] = &[
     "{enlabel}: {en}",
     "{enlabel}: {enrev}",
     "{enlabel}: {ru_latin}",
@@ -318,7 +335,7 @@ pub const ENGLISH_PARTS: &[&str] = &[
 ];
 
 /// Sentences without names, and with words that look like names.
-pub const NEGATIVE: &[&str] = &[
+pub(crate) const NEGATIVE: &[&str] = &[
     "Адрес: {city}, улица {sur:g}, дом {num}",
     "живу на улице {sur:g}, дом {num}",
     "Встреча на проспекте {sur:g}.",
@@ -436,7 +453,7 @@ pub const NEGATIVE: &[&str] = &[
 ];
 
 /// English sentences for training.
-pub const ENGLISH: &[&str] = &[
+pub(crate) const ENGLISH: &[&str] = &[
     "My name is {en}.",
     "my name is {en} and I live in {encity}",
     "Hi, I'm {en} from {encity}.",
@@ -479,8 +496,8 @@ pub const ENGLISH: &[&str] = &[
     "Error: Connection Refused at Server Module",
 ];
 
-/// Forms and chats that are measured and never trained on.
-pub const HELD_OUT: &[&str] = &[
+/// More forms and chats for training.
+pub(crate) const MORE: &[&str] = &[
     "зовут меня {full:n}, возраст {num}",
     "добрый вечер! я {full:n}, подскажите статус заявки {num}",
     "Позовите к телефону {any:a}",
@@ -513,4 +530,38 @@ pub const HELD_OUT: &[&str] = &[
     "квартира оформлена на {fio:a}",
     "Задолженность {fio:g} составляет {num} руб.",
     "{full:n}, {num} лет, {city}",
+];
+
+/// Forms and chats that are measured and never trained on.
+pub(crate) const HELD_OUT: &[&str] = &[
+    "алло это {full:n} из бухгалтерии",
+    "Мой менеджер — {full:n}, можно его сменить?",
+    "хочу пожаловаться на {any:a}",
+    "Заполни анкету: {fio:n}, {date}, {city}",
+    "Соискатель {fio:n}, опыт {num} лет",
+    "в пятницу приедет {any:n}",
+    "свяжите меня с {any:i}",
+    "Больничный лист выдан {fio:d}",
+    "Участник программы: {full:n}",
+    "Доверитель: {fio:n}",
+    "ребенка зовут {given:n} {sur:n}",
+    "Вручить лично {fio:d}",
+    "счёт выставлен на {full:a}",
+    "бронь на {full:a}, двое взрослых",
+    "Ваш преподаватель {io:n} заболел",
+    "{full:n} дал согласие на обработку данных",
+    "у {full:g} закончился договор",
+    "сестра {dim:n} выходит замуж",
+    "поставь задачу на {full:a}",
+    "{ini:n} ознакомлен с приказом",
+    "Комиссия в составе: {ini:n}, {ini:n}",
+    "кредит на {fio:a} одобрен",
+    "посылку забрала {full:n}",
+    "доброе утро, {io:n}!",
+    "Кассир {ini:n} смена {num}",
+    "Hello, this is {en} speaking",
+    "Ship to: {en}, {encity}",
+    "Contract with {ru_latin} expires {date}",
+    "Interview notes for {en}",
+    "{en} asked for a copy",
 ];

@@ -91,7 +91,8 @@ fn adjective(word: &str, stem: &str, feminine: bool) -> Forms {
         let oblique = if soft { "ей" } else { "ой" };
         return with(stem, ["ая", oblique, oblique, "ую", oblique, oblique]);
     }
-    let (whose, whom, about) = if soft { ("его", "ему", "ем") } else { ("ого", "ому", "ом") };
+    let (whose, whom, about) =
+        if soft { ("его", "ему", "ем") } else { ("ого", "ому", "ом") };
     let by = if narrow { "им" } else { "ым" };
     oblique(word, stem, [whose, whom, whose, by, about])
 }
@@ -109,7 +110,8 @@ pub fn surname(word: &str, feminine: bool) -> Forms {
     if ["ых", "их"].iter().any(|end| word.ends_with(end)) {
         return unbent(word);
     }
-    if ["ов", "ев", "ин", "ын"].iter().any(|end| word.ends_with(end)) && word.chars().count() > 3 {
+    if ["ов", "ев", "ин", "ын"].iter().any(|end| word.ends_with(end)) && word.chars().count() > 3
+    {
         return if feminine {
             with(word, ["а", "ой", "ой", "у", "ой", "ой"])
         } else {
@@ -127,11 +129,13 @@ pub fn surname(word: &str, feminine: bool) -> Forms {
 pub fn surname_forms(word: &str) -> Vec<String> {
     let mut forms: Vec<String> = surname(word, false).into();
     forms.extend(surname(word, true));
-    if word.ends_with("ов") || word.ends_with("ев") || word.ends_with("ин") || word.ends_with("ын") {
+    if word.ends_with("ов") || word.ends_with("ев") || word.ends_with("ин") || word.ends_with("ын")
+    {
         // Foreign surnames with these ends bend as nouns: `Дарвином`.
         forms.extend(["ы", "ых", "ым", "ыми", "ом"].map(|end| format!("{word}{end}")));
     } else if let Some(stem) = adjective_stem(word) {
-        forms.extend(["ие", "их", "им", "ими", "ые", "ых", "ыми"].map(|end| format!("{stem}{end}")));
+        forms
+            .extend(["ие", "их", "им", "ими", "ые", "ых", "ыми"].map(|end| format!("{stem}{end}")));
     } else if word.chars().next_back().is_some_and(|last| !is_vowel(last) && last.is_alphabetic()) {
         let stem = word.trim_end_matches(['ь', 'й']);
         forms.extend(["ы", "и", "ов", "ей", "ам", "ами", "ах"].map(|end| format!("{stem}{end}")));

@@ -27,7 +27,8 @@ pub struct Elsewhere {
 }
 
 fn mixed(kind: u64, value: u64) -> u64 {
-    let mixed = (value ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let mixed =
+        (value ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
@@ -113,8 +114,7 @@ pub fn read(
     };
     let Some(token) = tokens.get(at) else { return };
     let here = Seen::at(tokens, Some(at));
-    let (back1, back2) =
-        (Seen::at(tokens, at.checked_sub(1)), Seen::at(tokens, at.checked_sub(2)));
+    let (back1, back2) = (Seen::at(tokens, at.checked_sub(1)), Seen::at(tokens, at.checked_sub(2)));
     let (next1, next2) = (Seen::at(tokens, Some(at + 1)), Seen::at(tokens, Some(at + 2)));
     let start = start(tokens, at);
     let script = u64::from(token.head >> (16 * u64::from(token.letters.clamp(1, 3) - 1)) < 0x250);
@@ -125,9 +125,8 @@ pub fn read(
     let ahead = (run.end - at).min(3) as u64;
     let before = before(tokens, at);
     let first_start = if at == run.start { start } else { 9 };
-    let around = u64::from(token.quoted) << 3
-        | u64::from(elsewhere.small) << 2
-        | u64::from(elsewhere.named);
+    let around =
+        u64::from(token.quoted) << 3 | u64::from(elsewhere.small) << 2 | u64::from(elsewhere.named);
     let mark = |seen: &Seen| match &seen.token {
         Some(token) if token.kind == Kind::Mark => token.head,
         _ => seen.kind,
@@ -165,7 +164,12 @@ pub fn read(
     add(30, mixed(9, next1.class) ^ token.suffix(3));
     add(31, mixed(10, back1.class) ^ token.suffix(3));
     add(32, mixed(11, back2.shape << 8 | next2.shape << 4 | next1.shape) ^ class);
-    add(33, u64::from(token.glued) << 8 | u64::from(next1.token.is_some_and(|next| next.glued)) << 4 | around);
+    add(
+        33,
+        u64::from(token.glued) << 8
+            | u64::from(next1.token.is_some_and(|next| next.glued)) << 4
+            | around,
+    );
     add(34, mark(&next1) << 24 ^ mark(&back1) << 8 ^ shape);
     add(35, mixed(12, mark(&next1)) ^ class);
     add(36, mixed(13, mark(&back1)) ^ class ^ first_start << 40);

@@ -56,7 +56,9 @@ fn look_at_ends(tokens: &mut [Token]) {
                     token.look_at_end();
                 }
             }
-        } else if at < until && let Some(token) = tokens.get_mut(at) {
+        } else if at < until
+            && let Some(token) = tokens.get_mut(at)
+        {
             token.look_at_end();
         }
     }
@@ -71,6 +73,23 @@ fn only_particle(token: &Token) -> bool {
 fn may_be(tokens: &[Token], at: usize, token: &Token) -> bool {
     let class = token.class;
     match (token.kind, token.shape) {
+        (Kind::Initial, Shape::Lower) => {
+            let near = |at: Option<usize>| {
+                at.and_then(|at| tokens.get(at)).is_some_and(|other| {
+                    other.kind == Kind::Word
+                        && other.class.has(Class::NAMES | Class::SURNAME_END)
+                        && !other.class.has(Class::COMMON | Class::TITLE)
+                })
+            };
+            let initial = |at: Option<usize>| {
+                at.and_then(|at| tokens.get(at)).is_some_and(|other| other.kind == Kind::Initial)
+            };
+            let (back, next) = (at.checked_sub(1), Some(at + 1));
+            near(back)
+                || near(next)
+                || initial(next) && near(Some(at + 2))
+                || initial(back) && near(at.checked_sub(2))
+        }
         (Kind::Initial, _) => true,
         (Kind::Word, Shape::Lower) => small(tokens, at, token),
         (Kind::Word, Shape::Single) => {
@@ -126,11 +145,11 @@ fn small(tokens: &[Token], at: usize, token: &Token) -> bool {
     let asked = word(back(1), cue)
         || word(back(2), cue)
         || back(1).is_some_and(|mark| mark.head == u64::from(b':')) && word(back(2), cue);
-    let initial =
-        |other: Option<&Token>| other.is_some_and(|other| other.kind == Kind::Initial);
+    let initial = |other: Option<&Token>| other.is_some_and(|other| other.kind == Kind::Initial);
     if class.has(Class::TITLE) && !class.has(Class::NAMES) {
         return false;
     }
-    beside || (name && (second || asked || initial(tokens.get(at + 1)) || initial(back(1))))
+    beside
+        || (name && (second || asked || initial(tokens.get(at + 1)) || initial(back(1))))
         || word(back(1), |other| other.class.has(Class::CUE) && other.letters >= 5)
 }

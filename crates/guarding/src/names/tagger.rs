@@ -51,9 +51,10 @@ impl Tagger {
             return None;
         }
         let (head, weights) = bytes.split_at(HEADER);
-        let mut numbers = head.get(4..)?.chunks_exact(4).map(|four| {
-            f32::from_le_bytes(four.try_into().unwrap_or_default())
-        });
+        let mut numbers = head
+            .get(4..)?
+            .chunks_exact(4)
+            .map(|four| f32::from_le_bytes(four.try_into().unwrap_or_default()));
         let (scale, bias) = (numbers.next()?, numbers.next()?);
         let mut steps = [[0.0; LABELS]; LABELS];
         for step in steps.iter_mut().flatten() {
@@ -129,7 +130,8 @@ fn best(scores: &[Scores], steps: &[[f32; LABELS]; LABELS]) -> Vec<u8> {
         sums = next;
         from.push(came);
     }
-    let mut label = (0..LABELS).max_by(|one, other| sums[*one].total_cmp(&sums[*other])).unwrap_or(0);
+    let mut label =
+        (0..LABELS).max_by(|one, other| sums[*one].total_cmp(&sums[*other])).unwrap_or(0);
     let mut labels = vec![0; scores.len()];
     for (place, came) in labels.iter_mut().zip(&from).rev() {
         *place = label as u8;
@@ -167,23 +169,24 @@ impl Chances {
             forward.push(last);
         }
         let total = log_sum(last);
-        let mut chances =
-            Self { labels: vec![[0.0; LABELS]; scores.len()], steps: [[0.0; LABELS]; LABELS], total };
+        let mut chances = Self {
+            labels: vec![[0.0; LABELS]; scores.len()],
+            steps: [[0.0; LABELS]; LABELS],
+            total,
+        };
         let mut back = [0.0; LABELS];
         for at in (0..scores.len()).rev() {
             let before = if at == 0 { [0.0, -1e4, -1e4] } else { forward[at - 1] };
             chances.labels[at] =
                 std::array::from_fn(|label| (forward[at][label] + back[label] - total).exp());
-            for from in 0..LABELS {
+            for (from, sum) in before.iter().enumerate() {
                 for to in 0..LABELS {
-                    let way = before[from] + step(steps, from, to) + scores[at][to] + back[to];
+                    let way = sum + step(steps, from, to) + scores[at][to] + back[to];
                     chances.steps[from][to] += (way - total).exp();
                 }
             }
             back = std::array::from_fn(|from| {
-                log_sum(std::array::from_fn(|to| {
-                    step(steps, from, to) + scores[at][to] + back[to]
-                }))
+                log_sum(std::array::from_fn(|to| step(steps, from, to) + scores[at][to] + back[to]))
             });
         }
         chances

@@ -95,9 +95,9 @@ impl Token {
         while kept > 3 && count - kept < 3 {
             let last = folded.get(kept - 1).copied().and_then(|code| char::from_u32(code.into()));
             let ends = match last {
-                Some(
-                    'а' | 'е' | 'и' | 'о' | 'у' | 'ы' | 'э' | 'ю' | 'я' | 'ь' | 'й',
-                ) => true,
+                Some('а' | 'е' | 'и' | 'о' | 'у' | 'ы' | 'э' | 'ю' | 'я' | 'ь' | 'й') => {
+                    true
+                }
                 Some('м' | 'х') => count - kept == 0 && count > 5,
                 Some('г') => count - kept == 1 && count > 6,
                 _ => false,
@@ -281,11 +281,15 @@ pub fn tokens(text: &str) -> Vec<Token> {
                 quoted,
                 glued,
             };
-            let dotted = word.letters <= 2
-                && matches!(rest.peek(), Some((_, '.')))
-                && (token.shape == Shape::Single
-                    || (token.shape == Shape::Title && matches!(fold(first), 'д' | 'ю' | 'я' | 'е')
-                        && token.class.is_empty()));
+            // Small letters with full stops are initials only beside names, which `runs` sees to.
+            let dotted = matches!(rest.peek(), Some((_, '.')))
+                && match (token.shape, word.letters) {
+                    (Shape::Single, _) | (Shape::Lower, 1) => true,
+                    (Shape::Title, 2) => {
+                        matches!(fold(first), 'д' | 'ю' | 'я' | 'е') && token.class.is_empty()
+                    }
+                    _ => false,
+                };
             if dotted {
                 token.kind = Kind::Initial;
                 token.end += 1;
