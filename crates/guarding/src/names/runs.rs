@@ -141,6 +141,12 @@ fn small(tokens: &[Token], at: usize, token: &Token) -> bool {
     let cue: fn(&Token) -> bool = |other| other.class.has(Class::CUE | Class::TITLE);
     // Beside a name, or where one is asked for.
     let beside = word(back(1), sure) || word(tokens.get(at + 1), sure);
+    // `вера` is a word, `вера смирнова` is not.
+    let family: fn(&Token) -> bool = |other| other.class.has(Class::SURNAME);
+    let given: fn(&Token) -> bool = |other| other.class.has(Class::GIVEN);
+    let pair = class.has(Class::GIVEN)
+        && (word(back(1), family) || word(tokens.get(at + 1), family))
+        || class.has(Class::SURNAME) && (word(back(1), given) || word(tokens.get(at + 1), given));
     let second = word(back(2), sure) || word(tokens.get(at + 2), sure);
     let asked = word(back(1), cue)
         || word(back(2), cue)
@@ -150,6 +156,7 @@ fn small(tokens: &[Token], at: usize, token: &Token) -> bool {
         return false;
     }
     beside
+        || pair
         || (name && (second || asked || initial(tokens.get(at + 1)) || initial(back(1))))
         || word(back(1), |other| other.class.has(Class::CUE) && other.letters >= 5)
 }
