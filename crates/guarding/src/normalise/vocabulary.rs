@@ -46,10 +46,19 @@ const RUSSIAN: &str = "и в не на что с по как это все но 
     никогда другой другие первый первые новый новые новая большой самый тоже также более меньше конец \
     начало начни просто именно сегодня ничего никто нельзя информация информацию система системы";
 
+/// Words of other languages that are no cipher of these two.
+const FOREIGN: &str = "der die das und ist nicht ich ein eine einen dem den mit für auf wir sie wie auch \
+    sich von zu im es wenn oder aber nur noch kann le la les des est pas que une dans pour avec sur nous \
+    vous ce qui au du et el los las una por con para como pero más su al lo se il di che non sono della \
+    dei gli da del é não um uma os em você nie jest się na że do w z jak to czy і та що не як для це але \
+    ви ми він вона ist bir ve bu için ile";
+
 /// Whether a word in small letters, `ё` as `е`, is a common one.
 pub(super) fn is_common(word: &str) -> bool {
-    static WORDS: LazyLock<HashSet<&str, BuildHasherDefault<Fnv>>> =
-        LazyLock::new(|| ENGLISH.split_whitespace().chain(RUSSIAN.split_whitespace()).collect());
+    static WORDS: LazyLock<HashSet<&str, BuildHasherDefault<Fnv>>> = LazyLock::new(|| {
+        let lists = [ENGLISH, RUSSIAN, FOREIGN];
+        lists.iter().flat_map(|list| list.split_whitespace()).collect()
+    });
     WORDS.contains(word)
 }
 
