@@ -152,5 +152,3 @@ def test_what_is_marked_stays_in_russia(example):
     assert ask(example, "Банковская тайна: остатки по счетам", "foreign").status_code == 400
     answer = ask(example, "Банковская тайна: остатки по счетам", "chat")
     assert answer.headers["x-llm-proxy-provider"] == "gigachat"
-    answer = ask(example, "[[sim: fail=gigachat]] Привет", "chat")
-    assert answer.is_success

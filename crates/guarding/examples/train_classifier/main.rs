@@ -177,7 +177,7 @@ fn planted(documents: &[Row]) -> Vec<Row> {
         let first = if name == "ordinary" { 3 } else { 0 };
         let order = grammar::expand(templates[rng.usize(first..templates.len())], &mut rng);
         let words: Vec<&str> = document.split_whitespace().collect();
-        let mut piece = |rng: &mut fastrand::Rng| {
+        let piece = |rng: &mut fastrand::Rng| {
             let from = rng.usize(..words.len());
             words[from..(from + rng.usize(..12)).min(words.len())].join(" ")
         };

@@ -186,7 +186,7 @@ fn codes(text: &str) -> Vec<Part> {
             let byte = |eight: &[u8]| {
                 std::str::from_utf8(eight).ok().and_then(|eight| u8::from_str_radix(eight, 2).ok())
             };
-            (bits.len() % 8 == 0 && bits.len() >= 8 * SHORTEST)
+            (bits.len().is_multiple_of(8) && bits.len() >= 8 * SHORTEST)
                 .then(|| bits.as_bytes().chunks(8).map(byte).collect())
                 .flatten()
         } else {

@@ -46,7 +46,7 @@ pub(super) fn is_plausible(text: &str) -> bool {
         all += 1;
         match character {
             ' ' | '\n' | '\t' | 'a'..='z' | 'A'..='Z' | 'а'..='я' | 'А'..='Я' | 'ё' | 'Ё' => {
-                letters += 1
+                letters += 1;
             }
             '\r' | '!'..='~' | '«' | '»' | '—' | '–' | '…' | '№' | '“' | '”' | '’' | '‘' =>
                 {}
