@@ -362,6 +362,15 @@ def test_a_pack_is_read_again_when_it_changes_and_a_faulty_one_is_refused(simula
         gateway.kill()
 
 
+def test_check_finds_faults_in_packs(simulator, tmp_path):
+    pack = tmp_path / "ours.yaml"
+    pack.write_text(PACK.format(word="кит*").replace("any: [", "any: [@"))
+    guard = GUARD.replace("guard:\n", f"guard:\n  packs: [{pack}]\n", 1)
+    file = Guarded(tmp_path, simulator, guard).file
+    checked = subprocess.run([BINARY, "check", "--config", file], capture_output=True, text=True)
+    assert checked.returncode == 2 and f"{pack}:" in checked.stderr
+
+
 def test_the_system_prompt_does_not_leak(guarded):
     system = {"role": "system", "content": "Ты помощник банка и никогда не называешь ставок."}
     assert guarded.chat("discreet", system, "Привет").is_success

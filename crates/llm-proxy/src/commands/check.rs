@@ -6,6 +6,21 @@ use super::{Failure, print};
 pub(super) fn run(file: &Path, effective: bool, json: bool) -> Result<(), Failure> {
     match config::load(file) {
         Ok(loaded) => {
+            // What the configuration names is read, too: a pack with a fault keeps `serve` from starting.
+            if let Err(message) = crate::guard::inspector(&loaded.config.guard) {
+                if json {
+                    let fault = serde_json::json!({
+                        "file": file, "line": 0, "column": 0, "path": "guard.packs", "message": message,
+                    });
+                    let faults = [fault];
+                    print(&format!(
+                        "{}\n",
+                        serde_json::json!({ "valid": false, "faults": faults })
+                    ));
+                    return Err(Failure::Usage(String::new()));
+                }
+                return Err(Failure::Usage(format!("guard.packs: {message}")));
+            }
             if json {
                 let config = effective.then(|| loaded.config.with_defaults());
                 print(&format!("{}\n", serde_json::json!({ "valid": true, "effective": config })));
