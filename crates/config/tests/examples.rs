@@ -32,9 +32,8 @@ fn example(path: &Path) -> Config {
     let environment = |name: &str| {
         Some(match name {
             // Those with defaults.
-            "LISTEN" | "OPS_LISTEN" | "VLLM" | "VLLM_A" | "VLLM_B" | "SGLANG" | "LLAMACPP" => {
-                return None;
-            }
+            "LISTEN" | "OPS_LISTEN" | "VLLM" | "VLLM_A" | "VLLM_B" | "SGLANG" | "LLAMACPP"
+            | "GIGACHAT" | "GIGACHAT_AUTH" | "OPENAI" => return None,
             "AZURE_ENDPOINT" => "https://example.openai.azure.com".to_owned(),
             "BATCH_KEY_SHA256" | "CLINIC_KEY_SHA256" => "0a".repeat(32),
             "BRANCH_KEY_SHA256" => "0b".repeat(32),
